@@ -1,0 +1,174 @@
+"""Students in Ray actors: started early, given work side by side, replaced when they die. Ray's one door.
+
+    driver (no torch) --StageJob, batches of questions--> StudentActor x num_workers --outcomes--> driver
+
+Work is cut the same way for any number of actors, and answers are put together in the order asked, so the number of
+workers never changes a result.
+"""
+
+from __future__ import annotations
+
+import logging
+import os
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import TYPE_CHECKING, TypeVar
+
+import ray
+from ray.exceptions import GetTimeoutError, RayActorError, RayTaskError
+
+from controller.config import Where
+from trainers.jobs import StageProgress
+
+if TYPE_CHECKING:  # the worker loads torch, which the driver does without
+    from controller.worker import StudentWorker
+
+ATTEMPTS = 3
+"""How often one piece of work is given to a fresh actor before the run gives up."""
+
+Answer = TypeVar("Answer")
+
+
+class WorkerLostError(RuntimeError):
+    """An actor died several times over the same work."""
+
+
+@ray.remote(concurrency_groups={"progress": 1}, max_restarts=0)
+class StudentActor:
+    """A StudentWorker behind Ray. Its second thread answers only how far the first one is."""
+
+    def __init__(self, *, student: str, seed: int, threads: int, cache_dir: Path) -> None:
+        os.environ["OMP_NUM_THREADS"] = str(threads)  # before torch is loaded, which reads it once
+        from controller.worker import StudentWorker  # here, not above: the driver must not load torch
+
+        self._worker: StudentWorker = StudentWorker(student=student, seed=seed, threads=threads, cache_dir=cache_dir)
+
+    def call(self, work: Callable[[StudentWorker], Answer]) -> Answer:
+        """Do one piece of work."""
+        return work(self._worker)
+
+    @ray.method(concurrency_group="progress")
+    def progress(self) -> StageProgress | None:
+        """How far the running stage is."""
+        return self._worker.progress()
+
+
+@dataclass(frozen=True, kw_only=True)
+class WorkerSpec:
+    """What an actor is made from."""
+
+    student: str
+    seed: int
+    threads: int
+    cache_dir: Path
+
+
+def start_ray(where: Where, *, threads: int) -> None:
+    """Join the cluster, or start one on this machine that ends with this process.
+
+    Raises:
+        ValueError: the workers need more cores than there are.
+    """
+    os.environ.setdefault("RAY_USAGE_STATS_ENABLED", "0")
+    os.environ.setdefault("RAY_ACCEL_ENV_VAR_OVERRIDE_ON_ZERO", "0")
+    if not ray.is_initialized():
+        ray.init(
+            address=where.ray_address,
+            include_dashboard=False,
+            logging_level=logging.ERROR,
+            log_to_driver=False,
+            configure_logging=False,
+            object_store_memory=None if where.ray_address else 256 * 1024 * 1024,
+        )
+    cores = int(ray.cluster_resources().get("CPU", 1))
+    if where.num_workers * threads > cores:
+        raise ValueError(
+            f"{where.num_workers} workers of {threads} threads need {where.num_workers * threads} cores and there are "
+            f"{cores}; lower --num_workers or --threads"
+        )
+
+
+class Crew:
+    """The actors of one run."""
+
+    def __init__(self, spec: WorkerSpec, *, workers: int) -> None:
+        """Start the actors; they load torch and the student while the driver goes on."""
+        self.spec = spec
+        self.lost = 0  # pieces of work that a dead actor took with it
+        self._setups: list[Callable[[StudentWorker], object]] = []
+        self._actors = [self._start() for _ in range(workers)]
+
+    def set_up(self, work: Callable[[StudentWorker], Answer]) -> Answer:
+        """Do something on every actor, now and after any restart; the first one's answer is returned."""
+        answers = self.map([work] * len(self._actors), pinned=True)
+        self._setups.append(work)
+        return answers[0]
+
+    def map(self, works: Sequence[Callable[[StudentWorker], Answer]], *, pinned: bool = False) -> list[Answer]:
+        """Do all pieces of work, an actor busy with one at a time; answers in the order given.
+
+        Args:
+            pinned: piece i belongs to actor i.
+
+        Raises:
+            WorkerLostError: one piece of work killed several actors.
+        """
+        answers: dict[int, Answer] = {}
+        attempts = [0] * len(works)
+        waiting = list(range(len(works)))
+        idle = list(range(len(self._actors)))
+        running: dict[ray.ObjectRef, tuple[int, int]] = {}
+        while waiting or running:
+            while waiting and idle:
+                item = waiting.pop(0)
+                seat = item if pinned else idle[0]
+                idle.remove(seat)
+                running[self._actors[seat].call.remote(works[item])] = (item, seat)
+            done, _ = ray.wait(list(running), num_returns=1)
+            item, seat = running.pop(done[0])
+            try:
+                answers[item] = ray.get(done[0])
+            except RayActorError as error:
+                attempts[item] += 1
+                self.lost += 1
+                if attempts[item] >= ATTEMPTS:
+                    raise WorkerLostError(
+                        f"a worker died {ATTEMPTS} times over the same work; last: {_first_line(error)}"
+                    ) from None
+                self._restart(seat)
+                waiting.insert(0, item)
+            except RayTaskError as error:
+                raise error.cause if isinstance(error.cause, Exception) else error from None
+            idle.append(seat)
+            idle.sort()
+        return [answers[item] for item in range(len(works))]
+
+    def progress(self) -> StageProgress | None:
+        """How far the first actor is; None while it cannot say."""
+        try:
+            return ray.get(self._actors[0].progress.remote(), timeout=2.0)
+        except (GetTimeoutError, RayActorError, RayTaskError):
+            return None
+
+    def close(self) -> None:
+        """End the actors."""
+        for actor in self._actors:
+            ray.kill(actor)
+
+    def _start(self):  # noqa: ANN202 an actor handle, which Ray does not type
+        return StudentActor.options(num_cpus=self.spec.threads).remote(
+            student=self.spec.student,
+            seed=self.spec.seed,
+            threads=self.spec.threads,
+            cache_dir=self.spec.cache_dir,
+        )
+
+    def _restart(self, seat: int) -> None:
+        self._actors[seat] = self._start()
+        for work in self._setups:
+            ray.get(self._actors[seat].call.remote(work))
+
+
+def _first_line(error: Exception) -> str:
+    return (str(error).strip() or type(error).__name__).splitlines()[0]

@@ -1,0 +1,231 @@
+"""A run is a folder anyone can read: appending is saving, reading is resuming.
+
+config.yaml      what is computed, resolved; loadable with --config
+identity.json    the same with the corpus's, the student's and the libraries' identity; refused if it changed
+stages.jsonl     one line a stage: byte for byte the same for the same config (CPU, fp32)
+timings.jsonl    clocks and attempts, which no policy ever sees
+plans/           each stage's rows with how often they were drawn and their last loss, as .npz
+checkpoints/     weights, moments and data cursor
+"""
+
+from __future__ import annotations
+
+import fcntl
+import json
+import os
+import shutil
+import time
+from collections.abc import Iterable, Mapping, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import IO
+
+import numpy as np
+import yaml
+
+from controller.config import Json, differing_fields, fingerprint
+from controller.controller import kept_checkpoints
+from controller.encoding import arrays_digest, decode, encode, row_arrays
+from curricula.types import StageResult
+
+STAGES, TIMINGS, CONFIG, IDENTITY, SUMMARY, LOCK = (
+    "stages.jsonl",
+    "timings.jsonl",
+    "config.yaml",
+    "identity.json",
+    "summary.json",
+    "run.lock",
+)
+
+
+class RunFolderError(ValueError):
+    """A run folder that cannot be used: one line that says why and what to do."""
+
+
+@dataclass(frozen=True, kw_only=True, eq=False)
+class RunRecord:
+    """A run as it stands on disk."""
+
+    config: dict[str, Json]
+    identity: dict[str, Json]
+    results: tuple[StageResult, ...]
+    summary: dict[str, Json] | None
+    timings: tuple[dict[str, Json], ...]
+    tasks: tuple[str, ...]
+    supervisions: tuple[str, ...]
+
+
+class RunFolder:
+    """The one writer of a run's folder, for as long as it is open."""
+
+    def __init__(self, folder: Path, lock: IO[str]) -> None:
+        """Use `RunFolder.open`."""
+        self.folder, self._lock = folder, lock
+
+    @property
+    def checkpoints(self) -> Path:
+        """Where checkpoints lie, by name."""
+        return self.folder / "checkpoints"
+
+    @classmethod
+    def open(cls, folder: Path, *, resume: bool) -> RunFolder:
+        """Take a folder for a new run, or an old one to go on with.
+
+        Raises:
+            RunFolderError: it is in use; it holds something and this is no resume; it holds no run to resume.
+        """
+        started = (folder / IDENTITY).exists()
+        if resume and not started:
+            raise RunFolderError(f"{folder} holds no run to resume; start one without --resume")
+        if not resume and started:
+            raise RunFolderError(
+                f"{folder} holds a run already; go on with it (--resume true) or name another --output_dir"
+            )
+        if folder.exists() and not folder.is_dir():
+            raise RunFolderError(f"{folder} is a file; --output_dir names a folder")
+        if not resume and folder.exists() and any(path.name != LOCK for path in folder.iterdir()):
+            raise RunFolderError(f"{folder} is not empty and holds no run; name another --output_dir")
+        folder.mkdir(parents=True, exist_ok=True)
+        lock = (folder / LOCK).open("a+")
+        try:
+            fcntl.flock(lock, fcntl.LOCK_EX | fcntl.LOCK_NB)  # the kernel drops it when the process ends, however
+        except BlockingIOError:
+            lock.close()
+            raise RunFolderError(f"{folder} is in use by another process; wait for it, or name another") from None
+        return cls(folder, lock)
+
+    def close(self) -> None:
+        """Give the folder back."""
+        self._lock.close()
+
+    def begin(self, identity: Mapping[str, Json], config: Mapping[str, Json]) -> None:
+        """Write what is computed, or check that it has not changed.
+
+        Raises:
+            RunFolderError: the folder's run was another; the differing fields are named.
+        """
+        path = self.folder / IDENTITY
+        if path.exists():
+            theirs = json.loads(path.read_text())
+            if fingerprint(theirs) != fingerprint(identity):
+                fields = "; ".join(differing_fields(identity, theirs))
+                raise RunFolderError(f"{self.folder} holds a run of another configuration: {fields}")
+            return
+        (self.folder / "plans").mkdir(exist_ok=True)
+        _write(self.folder / CONFIG, yaml.safe_dump(dict(config), sort_keys=False))
+        _write(path, json.dumps(dict(identity), indent=1, sort_keys=True))
+
+    def append(self, results: Iterable[StageResult]) -> None:
+        """Add a round: its arrays first, then all its lines at once."""
+        results = tuple(results)
+        lines = []
+        for result in results:
+            arrays = row_arrays(result)
+            path = self.folder / "plans" / f"{result.checkpoint}.npz"
+            with path.with_suffix(".tmp").open("wb") as file:
+                np.savez_compressed(file, **arrays)
+            os.replace(path.with_suffix(".tmp"), path)
+            lines.append(json.dumps(encode(result, forks=len(results), arrays_digest=arrays_digest(arrays))) + "\n")
+        with (self.folder / STAGES).open("a", encoding="utf-8") as file:
+            file.write("".join(lines))
+            file.flush()
+            os.fsync(file.fileno())
+
+    def note(self, **values: Json) -> None:
+        """Add a line of clocks to timings.jsonl."""
+        with (self.folder / TIMINGS).open("a", encoding="utf-8") as file:
+            file.write(json.dumps({"time": time.time(), **values}) + "\n")
+
+    def rewind(self) -> tuple[StageResult, ...]:
+        """The history up to the last round whose checkpoints are whole; what lies behind it is cut off the file."""
+        lines = _whole_lines(self.folder / STAGES)
+        kept = _whole_rounds(lines)
+        while kept and not (self.checkpoints / str(json.loads(kept[-1])["checkpoint"])).is_dir():
+            last = json.loads(kept[-1])["round"]
+            kept = [line for line in kept if json.loads(line)["round"] != last]
+        if (self.folder / STAGES).exists():
+            _write(self.folder / STAGES, "".join(kept))
+        return tuple(self._result(json.loads(line)) for line in kept)
+
+    def retain(self, checkpoints: Sequence[str]) -> None:
+        """Delete every checkpoint but these."""
+        for path in self.checkpoints.iterdir():
+            if path.name not in checkpoints:
+                shutil.rmtree(path)
+
+    def existing(self, history: Sequence[StageResult]) -> tuple[str, ...]:
+        """The checkpoints a run with this history keeps.
+
+        Raises:
+            RunFolderError: one is missing.
+        """
+        names = kept_checkpoints(history)
+        missing = [name for name in names if not (self.checkpoints / name).is_dir()]
+        if missing:
+            raise RunFolderError(f"{self.checkpoints} lacks {missing[0]}, which the run goes on from; start a new run")
+        return names
+
+    def write_summary(self, summary: Mapping[str, Json]) -> None:
+        """Write summary.json."""
+        _write(self.folder / SUMMARY, json.dumps(dict(summary), indent=1))
+
+    def _result(self, line: Mapping[str, Json]) -> StageResult:
+        return _load_result(self.folder, line)
+
+
+def read_run(folder: Path) -> RunRecord:
+    """Read a run, finished or not, without touching it.
+
+    Raises:
+        RunFolderError: it holds no run.
+    """
+    if not (folder / IDENTITY).exists():
+        raise RunFolderError(f"{folder} holds no run (no {IDENTITY})")
+    identity = json.loads((folder / IDENTITY).read_text())
+    summary = folder / SUMMARY
+    timings = _whole_lines(folder / TIMINGS)
+    stages = _whole_rounds(_whole_lines(folder / STAGES))
+    return RunRecord(
+        config=yaml.safe_load((folder / CONFIG).read_text()),
+        identity=identity,
+        results=tuple(_load_result(folder, json.loads(line)) for line in stages),
+        summary=json.loads(summary.read_text()) if summary.exists() else None,
+        timings=tuple(json.loads(line) for line in timings),
+        tasks=tuple(identity["tasks"]),
+        supervisions=tuple(identity["supervisions"]),
+    )
+
+
+def _load_result(folder: Path, line: Mapping[str, Json]) -> StageResult:
+    path = folder / "plans" / f"{line['checkpoint']}.npz"
+    with np.load(path) as file:
+        arrays = {name: file[name] for name in file.files}
+    if arrays_digest(arrays) != line["arrays_digest"]:
+        raise RunFolderError(f"{path} is not what stages.jsonl recorded; restore the folder or start a new run")
+    return decode(line, arrays)
+
+
+def _whole_lines(path: Path) -> list[str]:
+    """Lines that end; a last one cut off by a kill is not there."""
+    if not path.exists():
+        return []
+    return [line for line in path.read_text(encoding="utf-8").splitlines(keepends=True) if line.endswith("\n")]
+
+
+def _whole_rounds(lines: list[str]) -> list[str]:
+    """Lines of rounds of which every fork was written."""
+    parsed = [json.loads(line) for line in lines]
+    counts: dict[int, int] = {}
+    for item in parsed:
+        counts[item["round"]] = counts.get(item["round"], 0) + 1
+    return [line for line, item in zip(lines, parsed, strict=True) if counts[item["round"]] == item["forks"]]
+
+
+def _write(path: Path, text: str) -> None:
+    """Write aside, flush to disk, rename."""
+    aside = path.with_name(f".{path.name}.aside")
+    with aside.open("w", encoding="utf-8") as file:
+        file.write(text)
+        file.flush()
+        os.fsync(file.fileno())
+    os.replace(aside, path)

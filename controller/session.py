@@ -1,0 +1,249 @@
+"""A run from its flags to its folder: opens the student and the corpus, runs the loop, tests, and sums up."""
+
+from __future__ import annotations
+
+import dataclasses
+import difflib
+import json
+import time
+from collections.abc import Iterator
+from contextlib import contextmanager
+from dataclasses import dataclass
+from importlib.metadata import version
+from pathlib import Path
+
+import numpy as np
+from numpy.typing import NDArray
+
+from controller.actors import Crew, WorkerSpec, start_ray
+from controller.config import Json, RunConfig, Where, config_dict
+from controller.controller import latest, run
+from controller.record import RunFolder
+from controller.resolve import resolve_corpus, resolve_student, resolve_threads
+from controller.students import Doing, Students
+from controller.tables import Identity, Settings, TokenCounts, build_table
+from curricula.corpus import Corpus, open_corpus
+from curricula.procedural import generate
+from curricula.types import RunState, Split
+from evaluators.accuracy import score
+from trainers.batches import BatchSizes
+
+PROCEDURAL_EXAMPLES = 20_000
+PROCEDURAL_SEED = 0  # of the corpus, not of the run: every run is tested on the same questions
+LIBRARIES = ("torch", "transformers", "trl", "numpy", "scikit-learn")
+
+
+@dataclass(frozen=True, kw_only=True, eq=False)
+class Session:
+    """A run with everything it needs open."""
+
+    config: RunConfig  # resolved
+    where: Where
+    corpus: Corpus
+    counts: TokenCounts
+    identity: Identity
+    crew: Crew
+    folder: RunFolder
+    students: Students
+    state: RunState
+
+
+@dataclass(frozen=True, kw_only=True, eq=False)
+class Prepared:
+    """A student and a corpus, open and measured, before anything is spent or written to a run folder."""
+
+    config: RunConfig  # resolved
+    corpus: Corpus
+    counts: TokenCounts
+    identity: Identity
+    crew: Crew
+
+
+def named_corpus(name: str, *, strict: bool) -> Corpus:
+    """The procedural corpus, or one on disk.
+
+    Raises:
+        ValueError: there is none of that name; the nearest valid one is given.
+    """
+    if name == "procedural":
+        examples = generate(examples=PROCEDURAL_EXAMPLES, seed=PROCEDURAL_SEED)
+        return Corpus.build(examples, name="procedural", strict=strict)
+    if not Path(name).exists() and "/" not in name and "." not in name:
+        near = difflib.get_close_matches(name, ["procedural"], n=1)
+        hint = f"; did you mean {near[0]!r}?" if near else ""
+        raise ValueError(f"no corpus {name!r}: give 'procedural' or a path{hint}")
+    return open_corpus(name, strict=strict)
+
+
+@contextmanager
+def prepare(config: RunConfig, where: Where) -> Iterator[Prepared]:
+    """Start the actors and, while they load, build the corpus; then tokenize it and fill the config."""
+    config = resolve_threads(config)
+    assert config.threads is not None
+    start_ray(where, threads=config.threads)
+    spec = WorkerSpec(
+        student=config.student, seed=config.seed, threads=config.threads, cache_dir=where.cache_dir.absolute()
+    )
+    crew = Crew(spec, workers=where.num_workers)
+    try:
+        corpus = named_corpus(config.corpus, strict=config.strict)
+        corpus_dir = spec.cache_dir / "corpora" / corpus.fingerprint
+        if not corpus_dir.exists():
+            corpus.save(corpus_dir)
+        identity = crew.set_up(lambda worker: worker.describe())
+        config = resolve_student(config, identity)
+        max_tokens = config.max_tokens or 0
+        counts = crew.set_up(lambda worker: worker.open(corpus_dir, max_tokens=max_tokens))
+        config = resolve_corpus(config, counts)
+        yield Prepared(config=config, corpus=corpus, counts=counts, identity=identity, crew=crew)
+    finally:
+        crew.close()
+
+
+@contextmanager
+def open_session(config: RunConfig, where: Where, *, resume: bool, doing: Doing) -> Iterator[Session]:
+    """Everything of a run, open; a resumed one with its history.
+
+    Raises:
+        ValueError: the student, the corpus, or the folder cannot be used, or the configuration changed.
+    """
+    where = dataclasses.replace(where, output_dir=where.output_dir.absolute())
+    folder = RunFolder.open(where.output_dir, resume=resume)
+    try:
+        with prepare(config, where) as prepared:
+            config = prepared.config
+            folder.begin(run_identity(prepared), config_dict(config))
+            settings = worker_settings(config, folder.checkpoints)
+            prepared.crew.set_up(lambda worker: worker.begin(settings))
+            yield _session(prepared, where, folder, doing)
+    finally:
+        folder.close()
+
+
+def worker_settings(config: RunConfig, checkpoints: Path) -> Settings:
+    """How workers of this run work."""
+    assert config.step_tokens and config.micro_batch_tokens and config.max_output_tokens  # resolved
+    return Settings(
+        sizes=BatchSizes(step_tokens=config.step_tokens, micro_batch_tokens=config.micro_batch_tokens),
+        schedule=config.schedule,
+        max_output_tokens=config.max_output_tokens,
+        checkpoints=checkpoints,
+        seed=config.seed,
+    )
+
+
+def run_identity(prepared: Prepared) -> dict[str, Json]:
+    """All that must be the same for a resume: the config, and what its names stand for."""
+    return {
+        "config": config_dict(prepared.config),
+        "corpus_fingerprint": prepared.corpus.fingerprint,
+        "student_digest": prepared.identity.digest,
+        "tasks": list(prepared.corpus.tasks),
+        "probe_tasks": prepared.corpus.examples["task"].take(prepared.corpus.rows("probe")).to_pylist(),
+        "supervisions": list(prepared.corpus.supervisions),
+        "versions": {name: version(name) for name in LIBRARIES},
+    }
+
+
+def _session(prepared: Prepared, where: Where, folder: RunFolder, doing: Doing) -> Session:
+    config, corpus, counts, identity = prepared.config, prepared.corpus, prepared.counts, prepared.identity
+    assert config.max_output_tokens and config.micro_batch_tokens and config.learning_rates  # resolved
+    train, train_row_N = build_table(
+        corpus, "train", counts, shape=identity.shape, max_output_tokens=config.max_output_tokens
+    )
+    probe, probe_row_N = build_table(
+        corpus, "probe", counts, shape=identity.shape, max_output_tokens=config.max_output_tokens
+    )
+    history = folder.rewind()
+    students = Students(
+        crew=prepared.crew,
+        corpus=corpus,
+        counts=counts,
+        shape=identity.shape,
+        train_table=train,
+        train_row_N=train_row_N,
+        probe_row_N=probe_row_N,
+        total_flops=int(config.total_flops),
+        seed=config.seed,
+        learning_rates=config.learning_rates,
+        max_output_tokens=config.max_output_tokens,
+        batch_answers=config.batch_answers,
+        micro_batch_tokens=config.micro_batch_tokens,
+        folder=folder,
+        doing=doing,
+    )
+    state = RunState(
+        train=train,
+        probe=probe,
+        total_flops=int(config.total_flops),
+        history=history,
+        checkpoints=folder.existing(history),
+        seed=config.seed,
+    )
+    return Session(
+        config=config,
+        where=where,
+        corpus=corpus,
+        counts=counts,
+        identity=identity,
+        crew=prepared.crew,
+        folder=folder,
+        students=students,
+        state=state,
+    )
+
+
+def evaluation_rows(corpus: Corpus, split: Split, limit: int | None) -> NDArray[np.int64]:
+    """Corpus rows of a held-out split: all, or the first `limit` in the order of a hash of their ids."""
+    row_N = corpus.rows(split).astype(np.int64)
+    if limit is None or limit >= len(row_N):
+        return row_N
+    ids = corpus.examples["id"].take(row_N).to_pylist()
+    order = np.random.default_rng(0).permutation(len(ids))  # of ids in sorted order: independent of the file's
+    ranked = np.argsort(np.array(ids))[order]
+    return np.sort(row_N[ranked[:limit]])
+
+
+def spend(session: Session) -> RunState:
+    """Run the loop until the budget is spent."""
+    session.folder.note(event="loop", stages_done=len(session.state.history))
+    return run(
+        policy=session.config.policy,
+        state=session.state,
+        trainer=session.students,
+        evaluator=session.students,
+        record=session.folder,
+    )
+
+
+def final_checkpoint(state: RunState) -> str:
+    """The student that the run ends with."""
+    last = latest(state.history)
+    if last is None:
+        raise ValueError("the run has no stage")
+    return last.checkpoint
+
+
+def write_answers(session: Session, split: Split, checkpoint: str) -> tuple[dict[str, Json], int]:
+    """Evaluate a held-out split: its scores, and the FLOPs (recorded, never charged). Keeps every answer."""
+    row_Q = evaluation_rows(session.corpus, split, session.config.eval_examples)
+    began = time.monotonic()
+    outputs, answers, charge = session.students.evaluate(checkpoint, row_Q)
+    columns = session.corpus.examples.select(["id", "task", "prompt", "answer"]).take(row_Q).to_pylist()
+    lines = [
+        json.dumps(
+            {
+                **column,
+                "output": answers.text_Q[place],
+                "correct": bool(answers.correct_Q[place]),
+                "output_tokens": int(answers.output_tokens_Q[place]),
+                "truncated": bool(answers.truncated_Q[place]),
+            },
+            ensure_ascii=False,
+        )
+        for place, column in enumerate(columns)
+    ]
+    path = session.folder.folder / f"{split}.jsonl"
+    path.write_text("\n".join(lines) + "\n", encoding="utf-8")
+    session.folder.note(event="evaluated", split=split, seconds=time.monotonic() - began)
+    return score(outputs).to_json(), charge.flops  # pyright: ignore[reportReturnType] plain data

@@ -1,0 +1,145 @@
+"""What a run came to: summary.json, the student as a Hugging Face checkpoint, and its model card."""
+
+from __future__ import annotations
+
+import time
+from collections.abc import Iterable, Mapping
+
+import numpy as np
+
+from controller.config import Json, policy_spec
+from controller.ledger import flops_by_purpose
+from controller.record import read_run
+from controller.session import Session, final_checkpoint, write_answers
+from curricula.types import RunState, Split
+from evaluators.calibration import difficulty_on_later_outcomes
+
+
+def conclude(session: Session, state: RunState, *, started: float) -> dict[str, Json]:
+    """Test the student the run ended with, export it, and write summary.json.
+
+    Args:
+        started: time.monotonic() when the command began.
+    """
+    checkpoint = final_checkpoint(state)
+    splits: tuple[Split, ...] = ("dev", "test") if session.config.final_split == "test" else ("dev",)
+    scores: dict[str, Json] = {}
+    evaluate_flops = 0
+    for split in splits:
+        scores[split], flops = write_answers(session, split, checkpoint)
+        evaluate_flops += flops
+    calibration = difficulty_on_later_outcomes(state)
+    by_purpose = flops_by_purpose(charge for result in state.history for charge in result.charges)
+    examples, flops = mixes(state)
+    record = read_run(session.folder.folder)
+    summary: dict[str, Json] = {
+        "policy": policy_spec(session.config.policy),
+        "student": session.config.student,
+        "corpus": session.config.corpus,
+        "seed": session.config.seed,
+        "total_flops": state.total_flops,
+        "spent_flops": state.spent_flops,
+        "charges": {**by_purpose, **target_costs(session, state)},
+        "recorded": {"evaluate": evaluate_flops},
+        "stages": len(state.history),
+        **scores,
+        "mix_by_examples": examples,
+        "mix_by_flops": flops,
+        "difficulty": None
+        if calibration is None
+        else {"auc": calibration.auc, "base_rate": calibration.base_rate, "n": calibration.n},
+        "dropped": dict(session.corpus.dropped),
+        "too_long_targets": dict(
+            zip(session.corpus.supervisions, (int(count) for count in session.counts.too_long_S), strict=True)
+        ),
+        "lost": lost_work(record.timings),
+        "wall_seconds": time.monotonic() - started,
+        "train_seconds": sum(
+            float(seconds)
+            for line in record.timings
+            if line.get("event") == "trained"
+            for seconds in line["loop_seconds"]  # pyright: ignore[reportGeneralTypeIssues, reportOptionalIterable]
+        ),
+        "peak_worker_bytes": session.crew.set_up(lambda worker: worker.peak_bytes()),
+    }
+    folder = session.folder.folder / "student"
+    card = model_card(summary)
+    session.crew.map([lambda worker: worker.export(checkpoint, folder, card)])
+    summary["wall_seconds"] = time.monotonic() - started
+    session.folder.write_summary(summary)
+    return summary
+
+
+def mixes(state: RunState) -> tuple[dict[str, Json], dict[str, Json]]:
+    """Share of each supervision over the whole run, by examples drawn and by training FLOPs."""
+    drawn: dict[str, int] = {}
+    flops: dict[str, int] = {}
+    for result in state.history:
+        for name, count, cost in result.mix:
+            drawn[name] = drawn.get(name, 0) + count
+            flops[name] = flops.get(name, 0) + cost
+    return _shares(drawn), _shares(flops)
+
+
+def _shares(amounts: Mapping[str, int]) -> dict[str, Json]:
+    total = sum(amounts.values())
+    return {name: amount / total for name, amount in amounts.items()}
+
+
+def target_costs(session: Session, state: RunState) -> dict[str, Json]:
+    """What the corpus paid for the distinct targets trained on: beside the budget, never part of it."""
+    trained_NS = np.zeros(state.train.target_tokens_NS.shape, dtype=bool)
+    for result in state.history:
+        seen = result.seen_R > 0
+        trained_NS[result.example_R[seen], result.supervision_R[seen]] = True
+    example_K, column_K = np.nonzero(trained_NS)
+    target_K = session.corpus.target_rows_NS()[session.students.train_row_N[example_K], column_K]
+    targets = session.corpus.targets
+    return {
+        "teach": int(targets["teach_flops"].to_numpy()[target_K].sum()),
+        "compress": int(targets["compress_flops"].to_numpy()[target_K].sum()),
+    }
+
+
+def lost_work(timings: Iterable[Mapping[str, Json]]) -> dict[str, Json]:
+    """Attempts that ended in no record: a killed driver's, or a killed worker's; their FLOPs at most."""
+    attempts, flops_at_most = 0, 0
+    open_ceiling: int | None = None
+    for line in timings:
+        ceiling = line.get("ceiling_flops")
+        if line.get("event") == "attempt" and isinstance(ceiling, int):
+            if open_ceiling is not None:
+                attempts, flops_at_most = attempts + 1, flops_at_most + open_ceiling
+            open_ceiling = ceiling
+        elif line.get("event") == "trained":
+            workers = line.get("lost_workers")
+            if isinstance(workers, int) and workers and open_ceiling is not None:
+                attempts, flops_at_most = attempts + workers, flops_at_most + workers * open_ceiling
+            open_ceiling = None
+    return {"attempts": attempts, "flops_at_most": flops_at_most}
+
+
+def model_card(summary: Mapping[str, Json]) -> str:
+    """A student's README: what it is, how it was trained, what it scores."""
+    dev = summary["dev"]
+    assert isinstance(dev, dict)
+    low, high = dev["ci95"]  # pyright: ignore[reportGeneralTypeIssues, reportOptionalIterable]
+    policy = summary["policy"]
+    assert isinstance(policy, dict)
+    return "\n".join(
+        [
+            "---",
+            "library_name: transformers",
+            "tags: [distillation, reasoning, trl, sft]",
+            "---",
+            "",
+            f"# {summary['student']} distilled on {summary['corpus']}",
+            "",
+            f"Policy `{policy['class_path']}` with `{policy['init_args']}`, seed {summary['seed']}.",
+            f"Spent {summary['spent_flops']:.4g} of {summary['total_flops']:.4g} FLOPs: {summary['charges']}.",
+            "",
+            f"Dev accuracy {dev['accuracy']:.3f}, 95% interval {low:.3f} to {high:.3f}, {dev['n']} questions, "
+            f"{dev['mean_output_tokens']:.1f} output tokens a question.",
+            "",
+        ]
+    )

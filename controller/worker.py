@@ -1,0 +1,133 @@
+"""One student in one process: opens a corpus, trains stages, answers questions. No Ray in here.
+
+A worker is told who it is (`describe`), what to read (`open`) and how to work (`begin`), in that order; every later
+request names the checkpoint it is about, so any worker can serve any request.
+"""
+
+from __future__ import annotations
+
+import resource
+from collections.abc import Sequence
+from pathlib import Path
+
+import numpy as np
+from numpy.typing import NDArray
+
+from controller.tables import Identity, Settings, TokenCounts
+from curricula.corpus import Corpus
+from curricula.types import Charge, ProbeMode, Purpose
+from evaluators.probe import Answers, grade
+from trainers.collate import Rows
+from trainers.generation import Generator
+from trainers.jobs import StageJob, StageOutcome, StageProgress
+from trainers.process import default_device, set_up_process
+from trainers.shape import model_shape
+from trainers.stage import StageTrainer
+from trainers.student import load_student, student_identity
+from trainers.tokens import TokenStore, open_tokens
+
+
+class StudentWorker:
+    """The student, its trainer and its generator."""
+
+    def __init__(self, *, student: str, seed: int, threads: int, cache_dir: Path) -> None:
+        set_up_process(threads=threads)
+        self.name, self.seed, self.cache_dir = student, seed, cache_dir
+        self.student = load_student(student, seed=seed, cache_dir=cache_dir)
+        self.student.model.to(default_device())
+        self.shape = model_shape(self.student.model)
+
+    def describe(self) -> Identity:
+        """Who the student is."""
+        positions = self.student.model.config.get_text_config().to_dict().get("max_position_embeddings")
+        return Identity(
+            name=self.name,
+            digest=student_identity(self.name, self.seed, self.cache_dir),
+            shape=self.shape,
+            positions=int(positions) if positions else 1024,
+        )
+
+    def open(self, corpus_dir: Path, *, max_tokens: int) -> TokenCounts:
+        """Tokenize a saved corpus, or find it tokenized."""
+        self.corpus = Corpus.load(corpus_dir)
+        self.store: TokenStore = open_tokens(
+            self.corpus, self.student.tokenizer, max_tokens=max_tokens, cache_dir=self.cache_dir
+        )
+        return TokenCounts(
+            prompt_tokens_N=np.array(self.store.prompt_tokens_N),
+            target_tokens_NS=np.array(self.store.target_tokens_NS),
+            too_long_S=np.array(self.store.too_long_NS.sum(0), dtype=np.int64),
+            think_tokens=len(self.store.think_prefix),
+        )
+
+    def begin(self, settings: Settings) -> None:
+        """Build the trainer and the generator."""
+        self.settings = settings
+        self.generator = Generator(
+            student=self.student,
+            store=self.store,
+            shape=self.shape,
+            max_output_tokens=settings.max_output_tokens,
+            micro_batch_tokens=settings.sizes.micro_batch_tokens,
+        )
+        self.trainer = StageTrainer(
+            student=self.student,
+            store=self.store,
+            shape=self.shape,
+            sizes=settings.sizes,
+            schedule=settings.schedule,
+            checkpoints=settings.checkpoints,
+            seed=settings.seed,
+        )
+
+    def train(self, job: StageJob) -> StageOutcome:
+        """Train one stage and save its checkpoint."""
+        if job.start is None and self.trainer.held is not None:
+            # A fork from the very beginning, on a worker that has trained already.
+            self.student = load_student(self.name, seed=self.seed, cache_dir=self.cache_dir)
+            self.student.model.to(default_device())
+            self.begin(self.settings)
+        return self.trainer.train(job)
+
+    def progress(self) -> StageProgress | None:
+        """Where the running stage stands; safe to ask from another thread."""
+        return self.trainer.progress
+
+    def answer(
+        self, checkpoint: str, examples: Sequence[int], mode: ProbeMode, purpose: Purpose
+    ) -> tuple[Answers, Charge]:
+        """Answer one batch of corpus examples and grade the answers."""
+        self.trainer.hold(checkpoint)
+        generated = self.generator.generate_batch(examples, mode=mode, purpose=purpose)
+        answers = Answers(
+            example_Q=np.array(examples, dtype=np.int64),
+            text_Q=generated.text_Q,
+            correct_Q=grade(self.corpus, examples, generated.text_Q),
+            output_tokens_Q=generated.output_tokens_Q,
+            truncated_Q=generated.truncated_Q,
+        )
+        return answers, generated.charge
+
+    def force(
+        self, checkpoint: str, example_Q: NDArray[np.int64], supervision_Q: NDArray[np.int64], purpose: Purpose
+    ) -> tuple[NDArray[np.float64], NDArray[np.bool_], Charge]:
+        """Losses of rows under teacher forcing, and whether greedy decoding would write them."""
+        self.trainer.hold(checkpoint)
+        rows = Rows(store=self.store, example_R=example_Q, supervision_R=supervision_Q)
+        forced = self.generator.force(rows, purpose=purpose)
+        return forced.loss_Q, forced.exact_Q, forced.charge
+
+    def export(self, checkpoint: str, folder: Path, card: str) -> None:
+        """Write the student as a Hugging Face checkpoint with a model card."""
+        self.trainer.hold(checkpoint)
+        self.student.model.save_pretrained(folder)
+        self.student.tokenizer.save_pretrained(folder)
+        (folder / "README.md").write_text(card, encoding="utf-8")
+
+    def training_flops_per_second(self) -> float:
+        """FLOPs of the ledger that this machine trains in a second: one real micro-batch, forward and backward."""
+        return self.trainer.flops_per_second()
+
+    def peak_bytes(self) -> int:
+        """Most memory this process has held."""
+        return resource.getrusage(resource.RUSAGE_SELF).ru_maxrss * 1024

@@ -1,0 +1,77 @@
+"""From what a student wrote to outcomes: grading answers, and putting a probe's parts together."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+
+import numpy as np
+from numpy.typing import NDArray
+
+from curricula.corpus import Corpus
+from curricula.types import AnswerKind, ProbeMode, ProbeOutcomes
+from evaluators.accuracy import Outputs
+from evaluators.answers import is_correct
+
+
+@dataclass(frozen=True, kw_only=True, eq=False)
+class Answers:
+    """Graded answers. Q questions, as corpus rows."""
+
+    example_Q: NDArray[np.int64]
+    text_Q: tuple[str, ...]
+    correct_Q: NDArray[np.bool_]
+    output_tokens_Q: NDArray[np.int32]
+    truncated_Q: NDArray[np.bool_]
+
+
+def grade(corpus: Corpus, example_Q: Sequence[int], text_Q: Sequence[str]) -> NDArray[np.bool_]:
+    """Whether each text answers its corpus example."""
+    columns = corpus.examples.select(["answer", "kind", "choices"]).take(list(example_Q)).to_pydict()
+    graded = zip(text_Q, columns["answer"], columns["kind"], columns["choices"], strict=True)
+    return np.array([is_correct(text, answer, kind, choices) for text, answer, kind, choices in graded], dtype=bool)
+
+
+def outputs(corpus: Corpus, answers: Answers) -> Outputs:
+    """Graded answers with the columns that accuracies are told apart by."""
+    columns = corpus.examples.select(["task", "kind", "domain"]).take(answers.example_Q).to_pydict()
+    kinds: list[AnswerKind] = columns["kind"]
+    return Outputs(
+        correct_N=answers.correct_Q,
+        output_tokens_N=answers.output_tokens_Q,
+        truncated_N=answers.truncated_Q,
+        task_N=tuple(columns["task"]),
+        kind_N=tuple(kinds),
+        domain_N=tuple(columns["domain"]),
+    )
+
+
+def assemble(
+    *,
+    generated: Sequence[tuple[ProbeMode, NDArray[np.int32], Answers]],
+    forced: Sequence[tuple[str, NDArray[np.int32], NDArray[np.float64], NDArray[np.bool_]]],
+) -> ProbeOutcomes:
+    """One table of outcomes.
+
+    Args:
+        generated: (mode, rows of the probe table, their graded answers).
+        forced: (supervision, rows of the probe table, mean nats per target token, every token the likeliest).
+    """
+    examples = [example_P for _, example_P, _ in generated] + [example_P for _, example_P, _, _ in forced]
+    conditions = [name for name, example_P, _ in generated for _ in example_P]
+    conditions += [name for name, example_P, _, _ in forced for _ in example_P]
+    generated_count = sum(len(example_P) for _, example_P, _ in generated)
+    loss_P = np.full(len(conditions), np.nan)
+    tokens_P = np.full(len(conditions), -1, dtype=np.int32)
+    if generated:
+        tokens_P[:generated_count] = np.concatenate([answers.output_tokens_Q for _, _, answers in generated])
+    if forced:
+        loss_P[generated_count:] = np.concatenate([loss for _, _, loss, _ in forced])
+    solved = [answers.correct_Q for _, _, answers in generated] + [exact for _, _, _, exact in forced]
+    return ProbeOutcomes(
+        example_P=np.concatenate(examples).astype(np.int32),
+        condition_P=tuple(conditions),
+        solved_P=np.concatenate(solved).astype(bool),
+        output_tokens_P=tokens_P,
+        loss_P=loss_P,
+    )

@@ -1,0 +1,157 @@
+"""One run under one budget.
+
+python -m experiments.adaptive                                      the embedded default, minutes on a laptop
+python -m experiments.adaptive --policy Fixed --policy.supervision answer
+python -m experiments.adaptive --student model.gguf --corpus path/to/gsm8k --total_flops 1e14
+python -m experiments.adaptive --policy mypackage.mymodule.MyPolicy --policy.patience 2
+python -m experiments.adaptive --config runs/x/config.yaml --output_dir runs/x --resume true
+"""
+
+from __future__ import annotations
+
+import dataclasses
+import shlex
+import sys
+import time
+from dataclasses import dataclass
+from datetime import datetime
+from pathlib import Path
+
+from rich.console import Console
+
+import curricula.policies  # noqa: F401 makes them known by class name
+from controller.actors import WorkerLostError
+from controller.config import RunConfig, Where
+from controller.ledger import OverspentError
+from controller.session import Session, open_session, spend
+from controller.students import Doing
+from controller.summary import conclude
+from experiments.command_line import EXIT_INTERRUPTED, CommandLine, fail
+from experiments.pricing import print_prices
+from experiments.progress import ProgressLine, Snapshot, final_table
+from experiments.report import write_report
+
+DEFAULT_POLICY = {"class_path": "curricula.policies.Adaptive"}
+
+
+@dataclass(frozen=True, kw_only=True)
+class Invocation:
+    """What the flags said."""
+
+    config: RunConfig
+    where: Where
+    resume: bool
+    dry_run: bool
+
+
+def command_line() -> CommandLine:
+    """The flags of this command: the fields of RunConfig and Where."""
+    parser = CommandLine(prog="python -m experiments.adaptive", description=__doc__)
+    parser.add_argument("--config", action="config", help="a YAML file with any of these fields; flags override it")
+    parser.add_class_arguments(RunConfig, None)
+    parser.add_class_arguments(Where, None)
+    parser.add_argument("--resume", type=bool, default=False, help="go on with the run in output_dir")
+    parser.add_argument("--dry_run", type=bool, default=False, help="print what the budget buys, and stop")
+    fresh = Path("runs") / datetime.now().strftime("%Y%m%d-%H%M%S")
+    parser.set_defaults({"policy": DEFAULT_POLICY, "output_dir": str(fresh)})
+    return parser
+
+
+def parse(arguments: list[str] | None = None) -> Invocation:
+    """Read the flags; ends the process with one line where they are wrong."""
+    parser = command_line()
+    options = parser.parse_args(arguments)
+    try:
+        built = parser.instantiate(options)
+    except ValueError as error:
+        fail(str(error))
+    config, where = (
+        {field.name: built[field.name] for field in dataclasses.fields(kind)} for kind in (RunConfig, Where)
+    )
+    try:
+        return Invocation(
+            config=RunConfig(**config), where=Where(**where), resume=built["resume"], dry_run=built["dry_run"]
+        )
+    except ValueError as error:
+        fail(str(error))
+
+
+class Watch:
+    """What the progress line shows: asked of the crew, never told."""
+
+    def __init__(self, doing: Doing, total_flops: int) -> None:
+        self.doing, self.total_flops = doing, total_flops
+        self.started_flops: int | None = None
+        self.began = time.monotonic()
+        self.session: Session | None = None
+
+    def __call__(self) -> Snapshot | None:
+        """The run at this moment."""
+        doing, session = self.doing, self.session
+        if session is None or not doing.stage:
+            return None
+        progress = session.crew.progress() if doing.phase == "training" else None
+        spent = doing.spent_flops + (progress.flops if progress else 0)
+        if self.started_flops is None:
+            self.started_flops, self.began = spent, time.monotonic()
+        seconds = time.monotonic() - self.began
+        speed = (spent - self.started_flops) / seconds if seconds > 1 else 0.0
+        stage_seconds = time.monotonic() - progress.started if progress else 0.0
+        return Snapshot(
+            stage_name=doing.stage,
+            mix=doing.mix or {},
+            spent_flops=spent,
+            total_flops=self.total_flops,
+            tokens_per_second=progress.tokens / stage_seconds if progress and stage_seconds > 0 else 0.0,
+            probe_accuracy=doing.probe_accuracy,
+            seconds_left=(self.total_flops - spent) / speed if speed > 0 else None,
+            phase=doing.phase,
+        )
+
+
+def carry_out(invocation: Invocation, console: Console) -> None:
+    """Run, show, sum up."""
+    started = time.monotonic()
+    doing = Doing()
+    watch = Watch(doing, int(invocation.config.total_flops))
+    with (
+        ProgressLine(watch),
+        open_session(invocation.config, invocation.where, resume=invocation.resume, doing=doing) as session,
+    ):
+        watch.session = session
+        try:
+            summary = conclude(session, spend(session), started=started)
+        finally:
+            watch.session = None
+        report = write_report(session.folder.folder)
+    console.print(final_table(summary))
+    console.print(f"report: {report}")
+
+
+def main(arguments: list[str] | None = None) -> None:
+    """The command."""
+    invocation = parse(arguments)
+    console = Console()
+    folder = invocation.where.output_dir
+    try:
+        if invocation.dry_run:
+            print_prices(invocation.config, invocation.where, console)
+        else:
+            carry_out(invocation, console)
+    except KeyboardInterrupt:
+        print(f"stopped; go on with: {resume_command(folder)}", file=sys.stderr)
+        sys.exit(EXIT_INTERRUPTED)
+    except (WorkerLostError, OverspentError) as error:
+        fail(f"{error}; what was done is kept: {resume_command(folder)}")
+    except (ValueError, OSError) as error:
+        fail(str(error))
+
+
+def resume_command(folder: Path) -> str:
+    """How to go on with a run."""
+    path = shlex.quote(str(folder))
+    return f"python -m experiments.adaptive --config {path}/config.yaml --output_dir {path} --resume true"
+
+
+if __name__ == "__main__":
+    main()

@@ -1,0 +1,62 @@
+"""`--dry_run true`: what a budget buys, before any of it is spent."""
+
+from __future__ import annotations
+
+import numpy as np
+from rich.console import Console
+from rich.table import Table
+
+from controller.config import RunConfig, Where
+from controller.session import Prepared, prepare, worker_settings
+from controller.tables import build_table
+from experiments.summary import flops_text, seconds_text
+
+STATE_BYTES_PER_PARAMETER = 12  # fp32 weight and two moments
+KEPT_CHECKPOINTS = 3  # last, best by probe, and the one being written
+
+
+def print_prices(config: RunConfig, where: Where, console: Console) -> None:
+    """Print, for every supervision, FLOPs per token and the tokens, examples and seconds the budget buys; and disk."""
+    with prepare(config, where) as prepared:
+        settings = worker_settings(prepared.config, where.output_dir / "checkpoints")
+        prepared.crew.set_up(lambda worker: worker.begin(settings))
+        speed = prepared.crew.set_up(lambda worker: worker.training_flops_per_second())
+        console.print(prices(prepared, flops_per_second=speed))
+        disk = KEPT_CHECKPOINTS * STATE_BYTES_PER_PARAMETER * prepared.identity.shape.parameters
+        console.print(
+            f"{prepared.config.student}: {prepared.identity.shape.parameters:,} parameters; "
+            f"{flops_text(speed)} FLOP/s measured here with {prepared.config.threads} threads; "
+            f"at most {disk / 1e6:,.0f} MB of checkpoints. Nothing was spent and no folder was written."
+        )
+
+
+def prices(prepared: Prepared, *, flops_per_second: float) -> Table:
+    """One row a supervision: a budget spent on it alone."""
+    config = prepared.config
+    train, _ = build_table(
+        prepared.corpus,
+        "train",
+        prepared.counts,
+        shape=prepared.identity.shape,
+        max_output_tokens=config.max_output_tokens or 1,
+    )
+    table = Table(title=f"What {flops_text(config.total_flops)} FLOPs buy, spent on one supervision alone")
+    for heading in ("supervision", "examples offered", "tokens each", "FLOPs per token", "tokens", "passes", "time"):
+        table.add_column(heading, justify="left" if heading == "supervision" else "right")
+    for column, name in enumerate(train.supervisions):
+        offered_N = train.offered_NS[:, column]
+        if not offered_N.any():
+            continue
+        tokens = float((train.prompt_tokens_N + train.target_tokens_NS[:, column])[offered_N].mean())
+        flops = float(np.nanmean(train.train_flops_NS[:, column]))
+        bought = config.total_flops / flops
+        table.add_row(
+            name,
+            f"{int(offered_N.sum()):,}",
+            f"{tokens:.0f}",
+            flops_text(flops / tokens),
+            f"{bought * tokens:,.0f}",
+            f"{bought / int(offered_N.sum()):.2f}",
+            seconds_text(config.total_flops / flops_per_second),
+        )
+    return table

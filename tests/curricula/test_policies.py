@@ -1,0 +1,195 @@
+"""What each policy promises, against a student simulated by formula."""
+
+from __future__ import annotations
+
+from dataclasses import replace
+
+import numpy as np
+import pytest
+
+from curricula.policies import Fixed, Mixed, Routed, Sequential, Staged
+from curricula.policies.slices import mean_train_flops_S
+from curricula.probes import draw_probe, probe_reserve_flops
+from curricula.rehearsal import accuracy_F, rehearse_stages
+from curricula.types import ProbePlan
+from tests.curricula.states import examples_share_of, flops_share_of, rehearsal_of, run_policy
+
+
+def test_fixed_spends_the_budget_in_equal_slices_on_one_supervision() -> None:
+    state, plans = run_policy(Fixed(supervision="short", slices=4), rehearsal_of(20))
+    assert flops_share_of(state, "short") == 1.0
+    assert state.progress > 0.99
+    spent = [result.spent_flops / state.total_flops for result in state.history]
+    assert spent == pytest.approx([0.25] * 4, abs=0.01)
+    assert len(plans) == 4
+
+
+def test_staged_gives_each_supervision_its_share_of_flops_in_order() -> None:
+    shares = (("answer", 0.2), ("short", 0.3), ("reasoning", 0.5))
+    state, _ = run_policy(Staged(stages=shares), rehearsal_of(40))
+    for supervision, share in shares:
+        assert flops_share_of(state, supervision) == pytest.approx(share, abs=0.01)
+    order = [result.mix[0][0] for result in state.history]
+    assert order == sorted(order, key=[supervision for supervision, _ in shares].index)
+
+
+@pytest.mark.parametrize("fraction", [0.1, 0.25, 0.5, 0.9])
+def test_sequential_draws_the_fraction_of_examples_asked_for(fraction: float) -> None:
+    state, _ = run_policy(Sequential(fraction_of_examples=fraction), rehearsal_of(60))
+    assert examples_share_of(state, "reasoning") == pytest.approx(fraction, abs=0.01)
+
+
+def test_sequential_share_follows_its_stated_arithmetic() -> None:
+    table = rehearsal_of(1).state.train
+    cost_S = mean_train_flops_S(table)
+    answer, reasoning = cost_S[0], cost_S[-1]
+    share = Sequential(fraction_of_examples=0.25).then_flops_share(table)
+    assert share == pytest.approx(0.25 * reasoning / (0.25 * reasoning + 0.75 * answer))
+
+
+def test_mixed_draws_examples_in_the_shares_asked_for_even_with_gaps() -> None:
+    rehearsal = rehearsal_of(40)
+    table = rehearsal.state.train
+    tokens_NS = table.target_tokens_NS.copy()
+    tokens_NS[::3, 3] = -1  # a third of the examples have no reasoning
+    rehearsal = replace(rehearsal, state=replace(rehearsal.state, train=replace(table, target_tokens_NS=tokens_NS)))
+    state, _ = run_policy(Mixed(shares=(("reasoning", 0.2), ("short", 0.8))), rehearsal)
+    assert examples_share_of(state, "reasoning") == pytest.approx(0.2, abs=0.01)
+
+
+def test_static_policies_compare_on_the_same_probe_every_stage() -> None:
+    state, plans = run_policy(Fixed(supervision="answer", probe_examples=12), rehearsal_of(40))
+    first = plans[0].probe
+    assert first is not None
+    assert len(first.example_P) == 12
+    assert all(plan.probe is not None and np.array_equal(plan.probe.example_P, first.example_P) for plan in plans[:8])
+    assert state.spent_flops <= state.total_flops
+
+
+def test_a_tiny_budget_is_spent_in_fewer_stages_and_less_than_a_step_in_none() -> None:
+    state, _ = run_policy(Staged(stages=(("answer", 0.5), ("short", 0.5))), rehearsal_of(0.3))
+    assert 1 <= len(state.history) < 8
+    nothing = rehearsal_of(0.001)
+    assert Fixed(supervision="answer").next_stage(nothing.state) is None
+    assert Routed().next_stage(nothing.state) is None
+
+
+def test_a_missing_supervision_is_refused_by_the_names_of_those_offered() -> None:
+    state = rehearsal_of(10, supervisions=("answer", "short")).state
+    for policy in (Fixed(supervision="reasoning"), Sequential(), Mixed(shares=(("reasoning", 1.0),))):
+        with pytest.raises(ValueError, match="'reasoning'; this corpus offers answer, short"):
+            policy.next_stage(state)
+
+
+@pytest.mark.parametrize(
+    ("make", "message"),
+    [
+        (lambda: Fixed(supervision="essay"), "'essay' is not kind"),
+        (lambda: Fixed(supervision="answer", slices=0), "slices must be at least 1, got 0"),
+        (lambda: Fixed(supervision="answer", probe_examples=-1), "must not be negative, got -1"),
+        (lambda: Staged(stages=(("answer", 0.5), ("short", 0.6))), "must sum to 1, got 1.1"),
+        (lambda: Staged(stages=()), "must sum to 1, got 0"),
+        (lambda: Mixed(shares=(("answer", 1.5), ("short", -0.5))), "must lie in .0, 1., got 1.5"),
+        (lambda: Mixed(shares=(("answer", 0.5), ("answer", 0.5))), "may stand once in shares, got answer, answer"),
+        (lambda: Sequential(fraction_of_examples=1.0), r"must lie in \(0, 1\), got 1.0"),
+        (lambda: Routed(easy=0.0), r"easy must lie in \(0, 1\], got 0.0"),
+        (lambda: Routed(maintenance=float("nan")), "maintenance must lie in .*, got nan"),
+        (lambda: Routed(probe_share=0.9), "probe_share must lie in .*, got 0.9"),
+    ],
+)
+def test_senseless_fields_are_refused_with_their_value(make: object, message: str) -> None:
+    assert callable(make)
+    with pytest.raises(ValueError, match=message):
+        make()
+
+
+def test_probe_windows_cover_the_table_before_any_row_repeats_and_spread_over_tasks() -> None:
+    rehearsal = rehearsal_of(200)
+    state, seen = rehearsal.state, []
+    for _ in range(6):
+        probe = draw_probe(state, examples=20, reserve_flops=10**15)
+        assert probe is not None
+        tasks = np.bincount(state.probe.task_N[probe.example_P], minlength=4)
+        assert tasks.min() >= 2
+        seen.append(probe.example_P)
+        plan = replace(Fixed(supervision="answer").next_stage(state) or pytest.fail("no plan"), probe=probe)
+        state = rehearse_stages(rehearsal, state, (plan,)) or pytest.fail("no step")
+    assert len(np.unique(np.concatenate(seen))) == 120
+
+
+def test_a_probe_is_cut_to_what_it_may_reserve() -> None:
+    state = rehearsal_of(20).state
+    probe = draw_probe(state, examples=50, reserve_flops=10**10, supervisions=("answer", "reasoning"))
+    assert probe is not None
+    assert 0 < len(probe.example_P) < 50
+    assert probe_reserve_flops(state.probe, probe) <= 10**10
+    by_hand = sum(
+        state.probe.answer_flops_N[row] + state.probe.train_flops_NS[row, [0, 3]].sum() / 3 for row in probe.example_P
+    )
+    assert probe_reserve_flops(state.probe, probe) == pytest.approx(by_hand, abs=1.0)
+    assert draw_probe(state, examples=50, reserve_flops=1) is None
+    assert probe_reserve_flops(state.probe, None) == 0
+    twice = ProbePlan(example_P=probe.example_P, modes=("think", "no_think"))
+    assert probe_reserve_flops(state.probe, twice) == pytest.approx(
+        2 * state.probe.answer_flops_N[probe.example_P].sum(), abs=1.0
+    )
+
+
+@pytest.mark.parametrize("tasks_given", [True, False])
+def test_routed_gives_reflexes_answers_and_chains_traces(tasks_given: bool) -> None:
+    rehearsal = rehearsal_of(48, tasks_given=tasks_given)
+    _, plans = run_policy(Routed(), rehearsal)
+    last = plans[-1]
+    family_R = rehearsal.family_N[last.example_R]
+    answered_R = last.supervision_R == 0
+    assert answered_R[family_R == 0].mean() > 0.8  # reverse needs no working
+    assert answered_R[family_R == 3].mean() < 0.2  # chains need much
+    assert len(np.unique(last.example_R)) == len(rehearsal.state.train)  # none is dropped for good
+    assert np.bincount(last.example_R, weights=last.share_R).min() >= Routed().maintenance - 1e-12
+
+
+def test_routed_buys_long_traces_only_with_a_large_budget() -> None:
+    small, _ = run_policy(Routed(), rehearsal_of(8))
+    large, _ = run_policy(Routed(), rehearsal_of(300))
+    assert flops_share_of(small, "reasoning") == 0.0
+    assert flops_share_of(large, "reasoning") > 0.1
+
+
+@pytest.mark.parametrize("passes", [16, 64, 256])
+def test_routed_stays_near_the_best_fixed_supervision_and_never_near_the_worst(passes: int) -> None:
+    rehearsal = rehearsal_of(passes)
+
+    def mean_accuracy(policy: Fixed | Routed) -> float:
+        return float(accuracy_F(rehearsal, run_policy(policy, rehearsal)[0].history).mean())
+
+    fixed = [mean_accuracy(Fixed(supervision=name)) for name in rehearsal.state.train.supervisions]
+    routed = mean_accuracy(Routed())
+    assert routed > max(fixed) - 0.06
+    assert routed > min(fixed) + 0.2
+
+
+def test_routed_pays_little_for_its_probes() -> None:
+    state, plans = run_policy(Routed(probe_share=0.01), rehearsal_of(64))
+    for plan in plans:
+        assert probe_reserve_flops(state.probe, plan.probe) <= 0.01 * state.total_flops
+    assert any(plan.probe is not None for plan in plans)
+
+
+@pytest.mark.parametrize(
+    "supervisions", [("answer", "short", "compressed:equations"), ("answer", "reasoning"), ("short",), ("reasoning",)]
+)
+def test_routed_works_with_whatever_is_offered(supervisions: tuple[str, ...]) -> None:
+    state, plans = run_policy(Routed(), rehearsal_of(30, supervisions=supervisions))
+    assert plans
+    assert state.progress > 0.95
+
+
+def test_a_short_run_replayed_from_its_history_plans_the_same() -> None:
+    rehearsal = rehearsal_of(16)
+    state, plans = run_policy(Routed(), rehearsal)
+    for index, plan in enumerate(plans):
+        earlier = replace(rehearsal.state, history=state.history[:index])
+        again = Routed().next_stage(earlier)
+        assert again is not None
+        assert np.array_equal(again.share_R, plan.share_R)
+        assert np.array_equal(again.supervision_R, plan.supervision_R)

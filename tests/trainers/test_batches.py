@@ -1,0 +1,139 @@
+"""Data order, shapes and prices of a stage, before anything is computed."""
+
+from __future__ import annotations
+
+import itertools
+
+import numpy as np
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+from trainers.batches import (
+    BatchSizes,
+    Step,
+    draw_rows,
+    micro_batch_flops,
+    padded_length,
+    plan_steps,
+    rows_digest,
+    split_by_length,
+)
+from trainers.flops import ModelShape
+
+SHAPE = ModelShape(layers=2, block_weights=5000, attention_width=16, head_weights=800, parameters=5800)
+SIZES = BatchSizes(step_tokens=300, micro_batch_tokens=400)
+
+
+def _plan(
+    target_tokens: np.ndarray, *, ceiling_flops: int, share: np.ndarray | None = None, drawn: int = 0, seed: int = 0
+) -> tuple[Step, ...]:
+    share = np.ones(len(target_tokens)) if share is None else share
+    steps, _ = plan_steps(
+        prompt_tokens_R=np.full(len(target_tokens), 11, dtype=np.int32),
+        target_tokens_R=target_tokens,
+        share_R=share,
+        shape=SHAPE,
+        sizes=SIZES,
+        ceiling_flops=ceiling_flops,
+        seed=seed,
+        key=rows_digest(np.arange(len(share)), np.zeros(len(share)), share),
+        drawn=drawn,
+    )
+    return steps
+
+
+def _rows(steps: tuple[Step, ...]) -> list[set[int]]:
+    return [{int(row) for batch in step.micro_batches for row in batch.row_B} for step in steps]
+
+
+@given(st.lists(st.integers(1, 200), min_size=3, max_size=40), st.integers(10**6, 10**9), st.integers(0, 5))
+def test_steps_never_cost_more_than_the_ceiling_and_one_more_would(lengths: list[int], ceiling: int, seed: int) -> None:
+    targets = np.array(lengths, dtype=np.int32)
+    steps, next_flops = plan_steps(
+        prompt_tokens_R=np.full(len(lengths), 7, dtype=np.int32),
+        target_tokens_R=targets,
+        share_R=np.ones(len(lengths)),
+        shape=SHAPE,
+        sizes=SIZES,
+        ceiling_flops=ceiling,
+        seed=seed,
+        key="k",
+        drawn=0,
+    )
+    spent = sum(step.flops for step in steps)
+    assert spent <= ceiling < spent + next_flops
+    assert spent == sum(micro_batch_flops(SHAPE, batch) for step in steps for batch in step.micro_batches)
+
+
+@given(st.integers(0, 30), st.integers(1, 12))
+def test_a_stage_cut_in_two_draws_what_one_would(seed: int, cut: int) -> None:
+    targets = np.random.default_rng(seed).integers(1, 150, 60).astype(np.int32)
+    whole = _plan(targets, ceiling_flops=10**9, seed=seed)
+    first = whole[:cut]
+    rest = _plan(
+        targets,
+        ceiling_flops=10**9 - sum(step.flops for step in first),
+        drawn=sum(step.rows for step in first),
+        seed=seed,
+    )
+    assert _rows(whole) == _rows(first) + _rows(rest)
+
+
+@given(st.integers(0, 50))
+def test_equal_shares_draw_every_row_once_a_pass(seed: int) -> None:
+    passes = itertools.islice(draw_rows(np.full(37, 0.3), seed=seed, key="k", drawn=0), 3)
+    for order in passes:
+        assert sorted(order.tolist()) == list(range(37))
+
+
+def test_passes_are_shuffled_anew() -> None:
+    first, second = itertools.islice(draw_rows(np.ones(50), seed=0, key="k", drawn=0), 2)
+    assert first.tolist() != second.tolist()
+
+
+def test_shares_are_kept_over_many_passes() -> None:
+    share = np.array([6.0, 3.0, 1.0, 0.0, 2.0])
+    drawn = np.concatenate(list(itertools.islice(draw_rows(share, seed=1, key="k", drawn=0), 4000)))
+    counts = np.bincount(drawn, minlength=5) / len(drawn)
+    assert counts == pytest.approx(share / share.sum(), abs=0.01)
+    assert counts[3] == 0
+
+
+@given(st.lists(st.integers(1, 300), min_size=1, max_size=30))
+def test_micro_batches_hold_every_row_once_and_cover_its_length(lengths: list[int]) -> None:
+    length_B = padded_length(np.array(lengths))
+    batches = split_by_length(
+        np.arange(len(lengths)), length_B, np.ones(len(lengths), dtype=np.int64), micro_batch_tokens=512
+    )
+    rows = np.concatenate([batch.row_B for batch in batches])
+    assert sorted(rows.tolist()) == list(range(len(lengths)))
+    for batch in batches:
+        assert (length_B[batch.row_B] <= batch.length).all()
+        assert len(batch.row_B) == 1 or len(batch.row_B) * batch.length <= 512
+        assert batch.head_positions >= batch.supervised_tokens
+
+
+def test_splitting_is_as_cheap_as_trying_every_grouping() -> None:
+    rng = np.random.default_rng(3)
+    for _ in range(20):
+        lengths = padded_length(rng.integers(1, 400, 7))
+        batches = split_by_length(np.arange(7), lengths, np.ones(7, dtype=np.int64), micro_batch_tokens=10**6)
+        ours = sum(len(batch.row_B) * batch.length + 128 for batch in batches)
+        ordered = np.sort(lengths)
+        best = min(
+            sum((end - start) * ordered[end - 1] + 128 for start, end in itertools.pairwise((0, *cuts, 7)))
+            for count in range(7)
+            for cuts in itertools.combinations(range(1, 7), count)
+        )
+        assert ours == best
+
+
+def test_short_answers_are_not_padded_to_long_traces() -> None:
+    targets = np.array([3] * 20 + [200] * 2, dtype=np.int32)
+    steps = _plan(targets, ceiling_flops=10**9)
+    positions = sum(step.positions for step in steps)
+    tokens = sum(
+        int((11 + targets[batch.row_B]).sum()) for step in steps for batch in step.micro_batches
+    )
+    assert positions < 1.35 * tokens

@@ -1,0 +1,76 @@
+"""What a trainer is asked for and what it answers: plain data, so that a driver without torch can speak of it."""
+
+from __future__ import annotations
+
+import time
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, field
+
+import numpy as np
+from numpy.typing import NDArray
+
+from curricula.types import Supervision
+
+
+class StageError(ValueError):
+    """A stage that cannot be trained: one line, for the person who planned it."""
+
+
+@dataclass(frozen=True, kw_only=True, eq=False)
+class StageJob:
+    """One stage to train. R rows."""
+
+    example_R: NDArray[np.int64]  # of the token store
+    supervision_R: NDArray[np.int64]
+    share_R: NDArray[np.float64]
+    loss_weight_R: NDArray[np.float64] | None
+    rate_R: NDArray[np.float64]  # base learning rate of each row
+    ceiling_flops: int
+    spent_flops: int  # of the run, before this stage: where the schedule stands
+    total_flops: int
+    seed: int
+    start: str | None  # checkpoint to begin from; the untrained student where None
+    start_digest: str | None  # of its state, checked when it is loaded
+    checkpoint: str  # name to save under
+
+
+@dataclass(frozen=True, kw_only=True, eq=False)
+class StageOutcome:
+    """What training one stage gave. Nothing was trained or saved where `steps` is 0."""
+
+    steps: int
+    next_step_flops: int  # price of the first step beyond the ceiling
+    flops: int
+    positions: int
+    state_digest: str
+    seen_R: NDArray[np.int32]
+    tokens_R: NDArray[np.int64]  # supervised tokens by row, over all its draws
+    loss_sum_R: NDArray[np.float64]  # nats by row, over all its draws
+    loss_R: NDArray[np.float32]  # of its last draw, nats per token; NaN where not drawn
+    positions_R: NDArray[np.int64]  # padded positions by row
+    train_seconds: float  # inside the loop
+    tokens: int  # unpadded
+
+
+@dataclass(kw_only=True)
+class StageProgress:
+    """Where a running stage stands; read from another thread."""
+
+    flops: int = 0
+    tokens: int = 0
+    started: float = field(default_factory=time.monotonic)
+
+
+def row_rates(
+    names: Sequence[str], learning_rates: Mapping[str, float], supervision_R: NDArray[np.int64]
+) -> NDArray[np.float64]:
+    """Base rate of each row from its supervision's kind.
+
+    Raises:
+        StageError: the table has no rate for a kind.
+    """
+    missing = sorted({Supervision.parse(name).kind for name in names} - set(learning_rates))
+    if missing:
+        raise StageError(f"no base learning rate for {', '.join(missing)}; learning_rates has {sorted(learning_rates)}")
+    rate_S = np.array([learning_rates[Supervision.parse(name).kind] for name in names])
+    return rate_S[supervision_R]

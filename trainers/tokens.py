@@ -1,0 +1,166 @@
+"""A corpus as token ids, written once per (corpus, tokenizer, limits) and memory-mapped by every actor.
+
+A row is prompt + target: the prompt through the tokenizer's chat template where it has one, else followed by a line
+break; the target followed by the end token. Prompt and target are tokenized apart, so that the boundary between what
+is read and what is learnt is exact. A row longer than `max_tokens` is not offered, and counted: a trace cut before its
+answer would teach a student to stop thinking half way.
+"""
+
+from __future__ import annotations
+
+import hashlib
+import json
+import os
+import shutil
+import uuid
+from collections.abc import Sequence
+from dataclasses import dataclass
+from pathlib import Path
+
+import numpy as np
+from numpy.typing import NDArray
+from transformers import PreTrainedTokenizerBase
+
+from curricula.corpus import Corpus
+from curricula.rendering import THINK_OPEN, messages, prompt_text
+
+FORMAT = "1"  # of the files; part of their key
+IGNORED_LABEL = -100
+
+
+@dataclass(frozen=True, kw_only=True, eq=False)
+class TokenStore:
+    """Token ids of a corpus. N is every example of it, of whatever split.
+
+    `ids` holds all prompts and targets end to end; `prompt_start_N`, `target_start_NS` say where each begins.
+    """
+
+    ids: NDArray[np.int32]
+    prompt_start_N: NDArray[np.int64]
+    prompt_tokens_N: NDArray[np.int32]
+    target_start_NS: NDArray[np.int64]
+    target_tokens_NS: NDArray[np.int32]  # end token included; -1 where not offered
+    too_long_NS: NDArray[np.bool_]  # offered by the corpus, left out here for length
+    think_prefix: tuple[int, ...]  # the ids a thinking target opens with
+
+    def prompt(self, example: int) -> NDArray[np.int32]:
+        """Ids of a prompt."""
+        start = int(self.prompt_start_N[example])
+        return self.ids[start : start + int(self.prompt_tokens_N[example])]
+
+    def target(self, example: int, supervision: int) -> NDArray[np.int32]:
+        """Ids of a target, the end token last.
+
+        Raises:
+            ValueError: the example does not offer it.
+        """
+        count = int(self.target_tokens_NS[example, supervision])
+        if count < 0:
+            raise ValueError(f"example {example} offers no target under supervision column {supervision}")
+        start = int(self.target_start_NS[example, supervision])
+        return self.ids[start : start + count]
+
+
+def render_prompts(corpus: Corpus, tokenizer: PreTrainedTokenizerBase) -> list[str]:
+    """Every prompt as the student reads it."""
+    columns = corpus.examples.select(["prompt", "kind", "choices"]).to_pydict()
+    texts = [
+        prompt_text(prompt, kind, choices)
+        for prompt, kind, choices in zip(columns["prompt"], columns["kind"], columns["choices"], strict=True)
+    ]
+    if tokenizer.chat_template is None:
+        return [text + "\n" for text in texts]
+    return [
+        str(tokenizer.apply_chat_template(messages(text), tokenize=False, add_generation_prompt=True)) for text in texts
+    ]
+
+
+def tokenizer_digest(tokenizer: PreTrainedTokenizerBase) -> str:
+    """Identity of what a tokenizer does to text, its template and end token included."""
+    digest = hashlib.sha256()
+    digest.update(json.dumps(tokenizer.get_vocab(), sort_keys=True).encode())
+    digest.update(f"{tokenizer.chat_template}\0{tokenizer.eos_token_id}".encode())
+    digest.update(json.dumps(tokenizer("a B  1,234\n<think>é</think> 7")["input_ids"]).encode())
+    return digest.hexdigest()
+
+
+def open_tokens(corpus: Corpus, tokenizer: PreTrainedTokenizerBase, *, max_tokens: int, cache_dir: Path) -> TokenStore:
+    """The store of a corpus, tokenized now unless it lies in `cache_dir`.
+
+    Raises:
+        ValueError: the tokenizer has no end token, or every row is longer than `max_tokens`.
+    """
+    if tokenizer.eos_token_id is None:
+        raise ValueError("the student's tokenizer has no end token, so an answer could never end")
+    key = hashlib.sha256(
+        f"{FORMAT}\0{corpus.fingerprint}\0{tokenizer_digest(tokenizer)}\0{max_tokens}".encode()
+    ).hexdigest()[:32]
+    folder = cache_dir / "tokens" / key
+    if not folder.exists():
+        _write_aside(folder, _tokenize(corpus, tokenizer, max_tokens=max_tokens))
+    arrays = {path.stem: np.load(path, mmap_mode="r") for path in sorted(folder.glob("*.npy"))}
+    store = TokenStore(
+        ids=arrays["ids"],
+        prompt_start_N=arrays["prompt_start_N"],
+        prompt_tokens_N=arrays["prompt_tokens_N"],
+        target_start_NS=arrays["target_start_NS"],
+        target_tokens_NS=arrays["target_tokens_NS"],
+        too_long_NS=arrays["too_long_NS"],
+        think_prefix=tuple(_encode(tokenizer, [THINK_OPEN])[0]),
+    )
+    if (store.target_tokens_NS < 0).all():
+        raise ValueError(f"every row of the corpus is longer than max_tokens={max_tokens}; raise it")
+    return store
+
+
+def _encode(tokenizer: PreTrainedTokenizerBase, texts: Sequence[str]) -> list[list[int]]:
+    return tokenizer(list(texts), add_special_tokens=False, return_attention_mask=False)["input_ids"] if texts else []
+
+
+def _tokenize(corpus: Corpus, tokenizer: PreTrainedTokenizerBase, *, max_tokens: int) -> dict[str, NDArray[np.generic]]:
+    """All arrays of a store, by name."""
+    prompts = _encode(tokenizer, render_prompts(corpus, tokenizer))
+    targets = _encode(tokenizer, corpus.targets["text"].to_pylist())
+    prompt_tokens_N = np.array([len(ids) for ids in prompts], dtype=np.int32)
+    row_T = corpus.targets["example"].to_numpy()
+    names = list(corpus.supervisions)
+    column_of = {name: column for column, name in enumerate(names)}
+    column_T = np.array([column_of[name] for name in corpus.targets["supervision"].to_pylist()], dtype=np.int64)
+    tokens_T = np.array([len(ids) + 1 for ids in targets], dtype=np.int64)
+    start_T = int(prompt_tokens_N.sum()) + np.cumsum(tokens_T) - tokens_T
+    end = int(tokenizer.eos_token_id)  # pyright: ignore[reportArgumentType] checked by the caller
+    total = int(prompt_tokens_N.sum() + tokens_T.sum())
+    ids = np.fromiter(
+        (token for part in (prompts, ((*target, end) for target in targets)) for row in part for token in row),
+        dtype=np.int32,
+        count=total,
+    )
+    shape = (len(prompts), len(names))
+    target_tokens_NS = np.full(shape, -1, dtype=np.int32)
+    target_start_NS = np.zeros(shape, dtype=np.int64)
+    target_tokens_NS[row_T, column_T] = tokens_T
+    target_start_NS[row_T, column_T] = start_T
+    too_long_NS = (target_tokens_NS >= 0) & (target_tokens_NS + prompt_tokens_N[:, None] > max_tokens)
+    target_tokens_NS[too_long_NS] = -1
+    return {
+        "ids": ids,
+        "prompt_start_N": np.cumsum(prompt_tokens_N, dtype=np.int64) - prompt_tokens_N,
+        "prompt_tokens_N": prompt_tokens_N,
+        "target_start_NS": target_start_NS,
+        "target_tokens_NS": target_tokens_NS,
+        "too_long_NS": too_long_NS,
+    }
+
+
+def _write_aside(folder: Path, arrays: dict[str, NDArray[np.generic]]) -> None:
+    """Write under another name, then rename: a reader sees the whole store or none."""
+    aside = folder.with_name(f"{folder.name}.{uuid.uuid4().hex}")
+    aside.mkdir(parents=True)
+    for name, array in arrays.items():
+        np.save(aside / f"{name}.npy", array)
+    try:
+        os.rename(aside, folder)
+    except OSError:
+        if not folder.exists():
+            raise
+        shutil.rmtree(aside)  # another actor was first, with the same content
