@@ -16,6 +16,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, TypeVar
 
 import ray
+from ray.actor import ActorClass, ActorHandle
 from ray.exceptions import GetTimeoutError, RayActorError, RayTaskError
 
 from controller.config import Where
@@ -25,33 +26,13 @@ if TYPE_CHECKING:  # the worker loads torch, which the driver does without
     from controller.worker import StudentWorker
 
 ATTEMPTS = 3
-"""How often one piece of work is given to a fresh actor before the run gives up."""
+"""Actors that may die over one piece of work, or over setting one up, before the run gives up."""
 
 Answer = TypeVar("Answer")
 
 
 class WorkerLostError(RuntimeError):
     """An actor died several times over the same work."""
-
-
-@ray.remote(concurrency_groups={"progress": 1}, max_restarts=0)
-class StudentActor:
-    """A StudentWorker behind Ray. Its second thread answers only how far the first one is."""
-
-    def __init__(self, *, student: str, seed: int, threads: int, cache_dir: Path) -> None:
-        os.environ["OMP_NUM_THREADS"] = str(threads)  # before torch is loaded, which reads it once
-        from controller.worker import StudentWorker  # here, not above: the driver must not load torch
-
-        self._worker: StudentWorker = StudentWorker(student=student, seed=seed, threads=threads, cache_dir=cache_dir)
-
-    def call(self, work: Callable[[StudentWorker], Answer]) -> Answer:
-        """Do one piece of work."""
-        return work(self._worker)
-
-    @ray.method(concurrency_group="progress")
-    def progress(self) -> StageProgress | None:
-        """How far the running stage is."""
-        return self._worker.progress()
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -63,6 +44,51 @@ class WorkerSpec:
     threads: int
     cache_dir: Path
 
+    def build(self) -> StudentWorker:
+        """The worker, in the process that is to hold it.
+
+        Raises:
+            ValueError: there is no such student.
+        """
+        from controller.worker import StudentWorker  # here, not above: the driver must not load torch
+
+        return StudentWorker(student=self.student, seed=self.seed, threads=self.threads, cache_dir=self.cache_dir)
+
+
+class StudentActor:
+    """A StudentWorker behind Ray. Its second thread answers only how far the first one is."""
+
+    def __init__(self, spec: WorkerSpec) -> None:
+        """Build the worker."""
+        os.environ["OMP_NUM_THREADS"] = str(spec.threads)  # before torch is loaded, which reads it once
+        self._worker: StudentWorker | None = None
+        self._refusal: ValueError | None = None
+        try:
+            self._worker = spec.build()
+        except ValueError as error:  # raised here it would look like a death, and be tried again
+            self._refusal = error
+
+    def call(self, work: Callable[[StudentWorker], Answer]) -> Answer:
+        """Do one piece of work.
+
+        Raises:
+            ValueError: there is no such student, or what the work raises.
+        """
+        if self._refusal is not None:
+            raise self._refusal
+        assert self._worker is not None
+        return work(self._worker)
+
+    @ray.method(concurrency_group="progress")
+    def progress(self) -> StageProgress | None:
+        """How far the running stage is."""
+        return None if self._worker is None else self._worker.progress()
+
+
+# The stub of `remote` knows no concurrency groups.
+_remote = ray.remote(concurrency_groups={"progress": 1}, max_restarts=0)  # pyright: ignore[reportCallIssue]
+_RemoteStudentActor: ActorClass[StudentActor] = _remote(StudentActor)
+
 
 def start_ray(where: Where, *, threads: int) -> None:
     """Join the cluster, or start one on this machine that ends with this process.
@@ -72,6 +98,10 @@ def start_ray(where: Where, *, threads: int) -> None:
     """
     os.environ.setdefault("RAY_USAGE_STATS_ENABLED", "0")
     os.environ.setdefault("RAY_ACCEL_ENV_VAR_OVERRIDE_ON_ZERO", "0")
+    if where.ray_address is None:
+        # A cluster of our own keeps Ray's token authentication, since its ports are open to the network: only the
+        # notice about it is silenced.
+        logging.getLogger("ray._private.authentication.authentication_token_setup").setLevel(logging.ERROR)
     if not ray.is_initialized():
         ray.init(
             address=where.ray_address,
@@ -94,16 +124,20 @@ class Crew:
 
     def __init__(self, spec: WorkerSpec, *, workers: int) -> None:
         """Start the actors; they load torch and the student while the driver goes on."""
-        self.spec = spec
         self.lost = 0  # pieces of work that a dead actor took with it
+        self._spec = spec
         self._setups: list[Callable[[StudentWorker], object]] = []
         self._actors = [self._start() for _ in range(workers)]
 
     def set_up(self, work: Callable[[StudentWorker], Answer]) -> Answer:
         """Do something on every actor, now and after any restart; the first one's answer is returned."""
-        answers = self.map([work] * len(self._actors), pinned=True)
+        answers = self.on_each(work)
         self._setups.append(work)
         return answers[0]
+
+    def on_each(self, work: Callable[[StudentWorker], Answer]) -> list[Answer]:
+        """Do something once on every actor."""
+        return self.map([work] * len(self._actors), pinned=True)
 
     def map(self, works: Sequence[Callable[[StudentWorker], Answer]], *, pinned: bool = False) -> list[Answer]:
         """Do all pieces of work, an actor busy with one at a time; answers in the order given.
@@ -112,7 +146,7 @@ class Crew:
             pinned: piece i belongs to actor i.
 
         Raises:
-            WorkerLostError: one piece of work killed several actors.
+            WorkerLostError: one piece of work killed several actors; or whatever the work itself raised.
         """
         answers: dict[int, Answer] = {}
         attempts = [0] * len(works)
@@ -128,18 +162,16 @@ class Crew:
             done, _ = ray.wait(list(running), num_returns=1)
             item, seat = running.pop(done[0])
             try:
-                answers[item] = ray.get(done[0])
+                answers[item] = _answer(done[0])
             except RayActorError as error:
                 attempts[item] += 1
                 self.lost += 1
                 if attempts[item] >= ATTEMPTS:
                     raise WorkerLostError(
-                        f"a worker died {ATTEMPTS} times over the same work; last: {_first_line(error)}"
+                        f"workers died {ATTEMPTS} times over the same work; last: {_first_line(error)}"
                     ) from None
                 self._restart(seat)
                 waiting.insert(0, item)
-            except RayTaskError as error:
-                raise error.cause if isinstance(error.cause, Exception) else error from None
             idle.append(seat)
             idle.sort()
         return [answers[item] for item in range(len(works))]
@@ -147,7 +179,8 @@ class Crew:
     def progress(self) -> StageProgress | None:
         """How far the first actor is; None while it cannot say."""
         try:
-            return ray.get(self._actors[0].progress.remote(), timeout=2.0)
+            reference: ray.ObjectRef[StageProgress | None] = self._actors[0].progress.remote()
+            return ray.get([reference], timeout=2.0)[0]
         except (GetTimeoutError, RayActorError, RayTaskError):
             return None
 
@@ -156,18 +189,33 @@ class Crew:
         for actor in self._actors:
             ray.kill(actor)
 
-    def _start(self):  # noqa: ANN202 an actor handle, which Ray does not type
-        return StudentActor.options(num_cpus=self.spec.threads).remote(
-            student=self.spec.student,
-            seed=self.spec.seed,
-            threads=self.spec.threads,
-            cache_dir=self.spec.cache_dir,
-        )
+    def _start(self) -> ActorHandle[StudentActor]:
+        actor = _RemoteStudentActor.options(num_cpus=self._spec.threads).remote(self._spec)
+        assert isinstance(actor, ActorHandle)
+        return actor
 
     def _restart(self, seat: int) -> None:
-        self._actors[seat] = self._start()
-        for work in self._setups:
-            ray.get(self._actors[seat].call.remote(work))
+        """Put a fresh actor into a dead one's seat, set up as that one was."""
+        for attempt in range(1, ATTEMPTS + 1):
+            ray.kill(self._actors[seat])  # it may be out of reach rather than dead, and would keep its cores
+            self._actors[seat] = self._start()
+            try:
+                for work in self._setups:
+                    _answer(self._actors[seat].call.remote(work))
+                return
+            except RayActorError as error:
+                if attempt == ATTEMPTS:
+                    raise WorkerLostError(
+                        f"workers died {ATTEMPTS} times while being set up; last: {_first_line(error)}"
+                    ) from None
+
+
+def _answer(reference: ray.ObjectRef[Answer]) -> Answer:
+    """What a piece of work gave; what it raised is raised here."""
+    try:
+        return ray.get(reference)
+    except RayTaskError as error:
+        raise error.cause if isinstance(error.cause, Exception) else error from None
 
 
 def _first_line(error: Exception) -> str:

@@ -24,7 +24,7 @@ class RunConfig:
     policy: CurriculumPolicy
     student: str = "tiny"  # tiny-0.2m, tiny, tiny-3m, a Hugging Face folder or id, or a .gguf file
     corpus: str = "procedural"  # procedural, a saved corpus, a .jsonl or .parquet file, or a GSM8K folder
-    total_flops: float = 4e12  # the one budget: training, probes and bought features
+    total_flops: float = 6e12  # the one budget: training, probes and bought features
     seed: int = 0
     final_split: Literal["dev", "test"] = "dev"  # test is opened once, for the configuration you report
     eval_examples: int | None = None  # questions of the final evaluation, by hash; all where none

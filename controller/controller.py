@@ -61,7 +61,9 @@ class Measured:
 class Trainer(Protocol):
     """Trains the stages of a round side by side."""
 
-    def train(self, orders: Sequence[Order]) -> list[Trained]: ...
+    def train(self, orders: Sequence[Order]) -> list[Trained]:
+        """What each order gave, in their order."""
+        ...
 
 
 class Evaluator(Protocol):
@@ -71,15 +73,21 @@ class Evaluator(Protocol):
         """The most that the plan's probe and scores can cost, exactly."""
         ...
 
-    def measure(self, plan: StagePlan, checkpoint: str) -> Measured: ...
+    def measure(self, plan: StagePlan, checkpoint: str) -> Measured:
+        """The plan's probe and scores, of that checkpoint."""
+        ...
 
 
 class Record(Protocol):
     """Remembers rounds, and keeps checkpoints."""
 
-    def append(self, results: Sequence[StageResult]) -> None: ...
+    def append(self, results: Sequence[StageResult]) -> None:
+        """Remember a whole round."""
+        ...
 
-    def retain(self, checkpoints: Sequence[str]) -> None: ...
+    def retain(self, checkpoints: Sequence[str]) -> None:
+        """Delete every checkpoint but these."""
+        ...
 
 
 def run(
@@ -159,6 +167,8 @@ def _grant(
     plans: Sequence[StagePlan], state: RunState, ledger: Ledger, evaluator: Evaluator
 ) -> tuple[list[Order], list[Reservation]]:
     before = latest(state.history)
+    # A fork that bought no step leaves no result, so counting results would name a later checkpoint like an earlier.
+    first_name = int(state.history[-1].checkpoint) + 1 if state.history else 0
     digests = {result.checkpoint: result.state_digest for result in state.history}
     orders, reservations = [], []
     for fork, plan in enumerate(plans):
@@ -173,7 +183,7 @@ def _grant(
                 plan=plan,
                 start=start,
                 start_digest=None if start is None else digests[start],
-                checkpoint=f"{len(state.history) + fork:04d}",
+                checkpoint=f"{first_name + fork:04d}",
                 train_flops=reservation.train_flops,
                 spent_flops=state.spent_flops,
             )

@@ -9,7 +9,7 @@ from typing import cast
 import numpy as np
 
 from controller.config import Json
-from curricula.types import Charge, ProbeOutcomes, StageResult, TrainingLoss
+from curricula.types import Charge, ProbeOutcomes, Purpose, StageResult, TrainingLoss
 
 
 def encode(result: StageResult, *, forks: int, arrays_digest: str) -> dict[str, Json]:
@@ -53,7 +53,7 @@ def encode(result: StageResult, *, forks: int, arrays_digest: str) -> dict[str, 
 
 def decode(line: Mapping[str, Json], arrays: Mapping[str, np.ndarray]) -> StageResult:
     """The stage that `encode` wrote."""
-    # The casts name what encode() wrote a few lines above.
+    # The casts here and below name what encode() wrote.
     charges = cast(list[dict[str, Json]], line["charges"])
     losses = cast(list[dict[str, Json]], line["losses"])
     probe = cast(dict[str, list[Json]] | None, line["probe"])
@@ -67,8 +67,8 @@ def decode(line: Mapping[str, Json], arrays: Mapping[str, np.ndarray]) -> StageR
         checkpoint=cast(str, line["checkpoint"]),
         state_digest=cast(str, line["state_digest"]),
         steps=cast(int, line["steps"]),
-        charges=tuple(Charge(**charge) for charge in charges),  # pyright: ignore[reportArgumentType]
-        losses=tuple(TrainingLoss(**loss) for loss in losses),  # pyright: ignore[reportArgumentType]
+        charges=tuple(_charge(charge) for charge in charges),
+        losses=tuple(_loss(loss) for loss in losses),
         mix=tuple((str(name), int(n), int(f)) for name, n, f in cast(list[tuple[str, int, int]], line["mix"])),
         example_R=arrays["example_R"],
         supervision_R=arrays["supervision_R"],
@@ -86,6 +86,25 @@ def decode(line: Mapping[str, Json], arrays: Mapping[str, np.ndarray]) -> StageR
         score_M=arrays["score_M"] if scored else None,
         score_example_M=arrays["score_example_M"] if scored else None,
         score_supervision_M=arrays["score_supervision_M"] if scored else None,
+    )
+
+
+def _charge(charge: Mapping[str, Json]) -> Charge:
+    return Charge(
+        purpose=cast(Purpose, charge["purpose"]),
+        flops=cast(int, charge["flops"]),
+        positions=cast(int, charge["positions"]),
+    )
+
+
+def _loss(loss: Mapping[str, Json]) -> TrainingLoss:
+    return TrainingLoss(
+        task=cast(str, loss["task"]),
+        supervision=cast(str, loss["supervision"]),
+        examples=cast(int, loss["examples"]),
+        supervised_tokens=cast(int, loss["supervised_tokens"]),
+        loss=cast(float, loss["loss"]),
+        flops=cast(int, loss["flops"]),
     )
 
 

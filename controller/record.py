@@ -123,13 +123,14 @@ class RunFolder:
             arrays = row_arrays(result)
             path = self.folder / "plans" / f"{result.checkpoint}.npz"
             with path.with_suffix(".tmp").open("wb") as file:
-                np.savez_compressed(file, **arrays)
+                np.savez_compressed(file, allow_pickle=False, **arrays)
             os.replace(path.with_suffix(".tmp"), path)
             lines.append(json.dumps(encode(result, forks=len(results), arrays_digest=arrays_digest(arrays))) + "\n")
         with (self.folder / STAGES).open("a", encoding="utf-8") as file:
             file.write("".join(lines))
             file.flush()
             os.fsync(file.fileno())
+        self.note(event="recorded", checkpoints=[result.checkpoint for result in results])
 
     def note(self, **values: Json) -> None:
         """Add a line of clocks to timings.jsonl."""
@@ -137,21 +138,32 @@ class RunFolder:
             file.write(json.dumps({"time": time.time(), **values}) + "\n")
 
     def rewind(self) -> tuple[StageResult, ...]:
-        """The history up to the last round whose checkpoints are whole; what lies behind it is cut off the file."""
-        lines = _whole_lines(self.folder / STAGES)
-        kept = _whole_rounds(lines)
-        while kept and not (self.checkpoints / str(json.loads(kept[-1])["checkpoint"])).is_dir():
+        """Bring the folder back to the last round whose checkpoints are all there, and return the history up to it.
+
+        What a killed process left behind it goes: later lines, half a line, and the arrays and checkpoints of stages
+        that were never recorded or only begun.
+
+        Raises:
+            RunFolderError: a recorded stage's arrays are missing or changed.
+        """
+        kept = _whole_rounds(_whole_lines(self.folder / STAGES))
+        while kept:
             last = json.loads(kept[-1])["round"]
-            kept = [line for line in kept if json.loads(line)["round"] != last]
-        if (self.folder / STAGES).exists():
-            _write(self.folder / STAGES, "".join(kept))
-        return tuple(self._result(json.loads(line)) for line in kept)
+            names = [item["checkpoint"] for item in map(json.loads, kept) if item["round"] == last]
+            if all((self.checkpoints / name).is_dir() for name in names):
+                break
+            kept = kept[: -len(names)]
+        for name, lines in ((STAGES, kept), (TIMINGS, _whole_lines(self.folder / TIMINGS))):
+            if (self.folder / name).exists():
+                _write(self.folder / name, "".join(lines))
+        history = tuple(_load_result(self.folder, json.loads(line)) for line in kept)
+        _delete_others(self.folder / "plans", [f"{result.checkpoint}.npz" for result in history])
+        self.retain(kept_checkpoints(history))
+        return history
 
     def retain(self, checkpoints: Sequence[str]) -> None:
-        """Delete every checkpoint but these."""
-        for path in self.checkpoints.iterdir():
-            if path.name not in checkpoints:
-                shutil.rmtree(path)
+        """Delete every checkpoint but these, and whatever else lies among them."""
+        _delete_others(self.checkpoints, checkpoints)
 
     def existing(self, history: Sequence[StageResult]) -> tuple[str, ...]:
         """The checkpoints a run with this history keeps.
@@ -169,15 +181,12 @@ class RunFolder:
         """Write summary.json."""
         _write(self.folder / SUMMARY, json.dumps(dict(summary), indent=1))
 
-    def _result(self, line: Mapping[str, Json]) -> StageResult:
-        return _load_result(self.folder, line)
-
 
 def read_run(folder: Path) -> RunRecord:
     """Read a run, finished or not, without touching it.
 
     Raises:
-        RunFolderError: it holds no run.
+        RunFolderError: it holds no run, or a recorded stage's arrays are missing or changed.
     """
     if not (folder / IDENTITY).exists():
         raise RunFolderError(f"{folder} holds no run (no {IDENTITY})")
@@ -198,6 +207,8 @@ def read_run(folder: Path) -> RunRecord:
 
 def _load_result(folder: Path, line: Mapping[str, Json]) -> StageResult:
     path = folder / "plans" / f"{line['checkpoint']}.npz"
+    if not path.is_file():
+        raise RunFolderError(f"{path} is missing, which {STAGES} recorded; restore the folder or start a new run")
     with np.load(path) as file:
         arrays = {name: file[name] for name in file.files}
     if arrays_digest(arrays) != line["arrays_digest"]:
@@ -219,6 +230,19 @@ def _whole_rounds(lines: list[str]) -> list[str]:
     for item in parsed:
         counts[item["round"]] = counts.get(item["round"], 0) + 1
     return [line for line, item in zip(lines, parsed, strict=True) if counts[item["round"]] == item["forks"]]
+
+
+def _delete_others(folder: Path, names: Sequence[str]) -> None:
+    """Delete all that lies in a folder but these; there may be no such folder."""
+    for path in sorted(folder.iterdir()) if folder.is_dir() else ():
+        if path.name in names:
+            continue
+        if path.is_dir():
+            # Renamed first: one that is half deleted when the process is killed must not pass for a whole one.
+            doomed = path.rename(path.with_name(f".{path.name.lstrip('.')}.deleted"))
+            shutil.rmtree(doomed)
+        else:
+            path.unlink()
 
 
 def _write(path: Path, text: str) -> None:

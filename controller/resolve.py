@@ -13,12 +13,12 @@ OUTPUT_MARGIN_TOKENS = 8  # beyond the longest target: room to end
 # Base rates by student size and supervision kind. Those of small students come from the grid in experiments/LOG.md;
 # a pretrained student of 0.1 to 1 B parameters is tuned at 2e-4 for every kind.
 _RATES_BELOW_TEN_MILLION = {
-    "answer": 3e-3,
-    "response": 3e-3,
-    "short": 3e-3,
-    "reasoning": 3e-3,
-    "compressed": 3e-3,
-    "truncated": 3e-3,
+    "answer": 2e-3,
+    "response": 2e-3,
+    "short": 2e-3,
+    "reasoning": 2e-3,
+    "compressed": 2e-3,
+    "truncated": 2e-3,
 }
 _RATES_ABOVE = dict.fromkeys(_RATES_BELOW_TEN_MILLION, 2e-4)
 SMALL_PARAMETERS = 10_000_000
@@ -31,7 +31,7 @@ def resolve_student(config: RunConfig, identity: Identity) -> RunConfig:
     return dataclasses.replace(
         config,
         max_tokens=config.max_tokens or min(identity.positions, LONGEST_ROW_TOKENS),
-        step_tokens=config.step_tokens or 2048,
+        step_tokens=config.step_tokens or (512 if small else 2048),
         micro_batch_tokens=config.micro_batch_tokens or (8192 if small else 2048),
         learning_rates=dict(sorted({**rates, **(config.learning_rates or {})}.items())),
     )

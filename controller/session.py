@@ -23,13 +23,18 @@ from controller.resolve import resolve_corpus, resolve_student, resolve_threads
 from controller.students import Doing, Students
 from controller.tables import Identity, Settings, TokenCounts, build_table
 from curricula.corpus import Corpus, open_corpus
-from curricula.procedural import generate
+from curricula.procedural import FAMILIES, generate
 from curricula.types import RunState, Split
 from evaluators.accuracy import score
 from trainers.batches import BatchSizes
 
 PROCEDURAL_EXAMPLES = 20_000
 PROCEDURAL_SEED = 0  # of the corpus, not of the run: every run is tested on the same questions
+PROCEDURAL: dict[str, tuple[str, ...]] = {
+    # Ten families that a tiny student can learn in minutes: five need no trace, three a short one, two a long one.
+    "procedural": ("bigger", "last_digit", "copy", "label", "sort", "add", "chain", "maximum", "long_chain", "walk"),
+    "procedural-all": tuple(FAMILIES),  # harder ones beside them, for larger students and budgets
+}
 LIBRARIES = ("torch", "transformers", "trl", "numpy", "scikit-learn")
 
 
@@ -65,19 +70,23 @@ def named_corpus(name: str, *, strict: bool) -> Corpus:
     Raises:
         ValueError: there is none of that name; the nearest valid one is given.
     """
-    if name == "procedural":
-        examples = generate(examples=PROCEDURAL_EXAMPLES, seed=PROCEDURAL_SEED)
-        return Corpus.build(examples, name="procedural", strict=strict)
+    if name in PROCEDURAL:
+        examples = generate(examples=PROCEDURAL_EXAMPLES, seed=PROCEDURAL_SEED, families=PROCEDURAL[name])
+        return Corpus.build(examples, name=name, strict=strict)
     if not Path(name).exists() and "/" not in name and "." not in name:
-        near = difflib.get_close_matches(name, ["procedural"], n=1)
+        near = difflib.get_close_matches(name, PROCEDURAL, n=1)
         hint = f"; did you mean {near[0]!r}?" if near else ""
-        raise ValueError(f"no corpus {name!r}: give 'procedural' or a path{hint}")
+        raise ValueError(f"no corpus {name!r}: give {', '.join(PROCEDURAL)} or a path{hint}")
     return open_corpus(name, strict=strict)
 
 
 @contextmanager
 def prepare(config: RunConfig, where: Where) -> Iterator[Prepared]:
-    """Start the actors and, while they load, build the corpus; then tokenize it and fill the config."""
+    """Start the actors and, while they load, build the corpus; then tokenize it and fill the config.
+
+    Raises:
+        ValueError: the student or the corpus cannot be used, or the workers need more cores than there are.
+    """
     config = resolve_threads(config)
     assert config.threads is not None
     start_ray(where, threads=config.threads)
@@ -90,7 +99,8 @@ def prepare(config: RunConfig, where: Where) -> Iterator[Prepared]:
         corpus_dir = spec.cache_dir / "corpora" / corpus.fingerprint
         if not corpus_dir.exists():
             corpus.save(corpus_dir)
-        identity = crew.set_up(lambda worker: worker.describe())
+        _check_splits(corpus, config)
+        identity = crew.map([lambda worker: worker.describe()])[0]
         config = resolve_student(config, identity)
         max_tokens = config.max_tokens or 0
         counts = crew.set_up(lambda worker: worker.open(corpus_dir, max_tokens=max_tokens))
@@ -98,6 +108,18 @@ def prepare(config: RunConfig, where: Where) -> Iterator[Prepared]:
         yield Prepared(config=config, corpus=corpus, counts=counts, identity=identity, crew=crew)
     finally:
         crew.close()
+
+
+def _check_splits(corpus: Corpus, config: RunConfig) -> None:
+    """Refuse before anything is spent what would only fail at the end."""
+    for split in ("train", *evaluated_splits(config)):
+        if not len(corpus.rows(split)):
+            raise ValueError(f"corpus {config.corpus!r} has no examples in its {split} split; give it more examples")
+
+
+def evaluated_splits(config: RunConfig) -> tuple[Split, ...]:
+    """The held-out splits that a run ends with: dev always, test where it is asked for."""
+    return ("dev", "test") if config.final_split == "test" else ("dev",)
 
 
 @contextmanager
@@ -194,7 +216,7 @@ def _session(prepared: Prepared, where: Where, folder: RunFolder, doing: Doing) 
 
 
 def evaluation_rows(corpus: Corpus, split: Split, limit: int | None) -> NDArray[np.int64]:
-    """Corpus rows of a held-out split: all, or the first `limit` in the order of a hash of their ids."""
+    """Corpus rows of a held-out split: all, or `limit` of them, chosen by their ids alone."""
     row_N = corpus.rows(split).astype(np.int64)
     if limit is None or limit >= len(row_N):
         return row_N
@@ -217,7 +239,11 @@ def spend(session: Session) -> RunState:
 
 
 def final_checkpoint(state: RunState) -> str:
-    """The student that the run ends with."""
+    """The student that the run ends with.
+
+    Raises:
+        ValueError: the run has no stage.
+    """
     last = latest(state.history)
     if last is None:
         raise ValueError("the run has no stage")

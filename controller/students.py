@@ -17,6 +17,7 @@ from curricula.corpus import Corpus
 from curricula.types import Charge, ExampleTable, ProbeMode, ProbePlan, Purpose, StagePlan, TrainingLoss
 from evaluators.accuracy import Outputs
 from evaluators.probe import Answers, assemble, outputs
+from trainers.batches import Integers
 from trainers.flops import ModelShape
 from trainers.jobs import StageJob, StageOutcome, row_rates
 from trainers.measuring import force_flops, generation_ceiling_flops, prompt_batches
@@ -139,7 +140,7 @@ class Students:
         batches = prompt_batches(self.counts.prompt_tokens_N[row_Q], batch_rows=self.batch_answers)
         parts = self.crew.map(
             [
-                lambda worker, examples=row_Q[batch].tolist(): worker.answer(checkpoint, examples, mode, purpose)
+                lambda worker, batch=batch: worker.answer(checkpoint, row_Q[batch].tolist(), mode, purpose)
                 for batch in batches
             ]
         )
@@ -155,7 +156,7 @@ class Students:
         return merged, _sum_by_purpose([charge for _, charge in parts])[0]
 
     def _force(
-        self, checkpoint: str, row_Q: NDArray[np.int64], column_Q: NDArray[np.int64], purpose: Purpose
+        self, checkpoint: str, row_Q: NDArray[np.int64], column_Q: Integers, purpose: Purpose
     ) -> tuple[NDArray[np.float64], NDArray[np.bool_], Charge]:
         return self.crew.map([lambda worker: worker.force(checkpoint, row_Q, column_Q, purpose)])[0]
 
@@ -168,7 +169,7 @@ class Students:
         row_Q = row_P[offered_P]
         return probe.example_P[offered_P], row_Q, np.full(len(row_Q), column, dtype=np.int64)
 
-    def _force_flops(self, row_Q: NDArray[np.int64], column_Q: NDArray[np.int64] | NDArray[np.int32]) -> int:
+    def _force_flops(self, row_Q: NDArray[np.int64], column_Q: Integers) -> int:
         return force_flops(
             self.shape,
             self.counts.prompt_tokens_N[row_Q],
@@ -211,7 +212,8 @@ class Students:
 def planned_mix(plan: StagePlan, supervisions: Sequence[str]) -> dict[str, float]:
     """Share of sampled examples under each supervision, the largest first."""
     share_S = np.bincount(plan.supervision_R, weights=plan.share_R, minlength=len(supervisions)) / plan.share_R.sum()
-    return {supervisions[column]: float(share_S[column]) for column in np.argsort(-share_S) if share_S[column] > 0}
+    order_S = np.argsort(-share_S, kind="stable")
+    return {supervisions[int(column)]: float(share_S[column]) for column in order_S if share_S[column] > 0}
 
 
 def trained_mix(
@@ -242,18 +244,19 @@ def training_losses(plan: StagePlan, table: ExampleTable, outcome: StageOutcome)
             examples=int(seen_G[group]),
             supervised_tokens=int(tokens_G[group]),
             loss=float(nats_G[group] / tokens_G[group]),
-            flops=int(round(positions_G[group] * (outcome.flops / outcome.positions))),
+            flops=round(float(positions_G[group]) * (outcome.flops / outcome.positions)),
         )
         for group in np.flatnonzero(seen_G).tolist()
     )
 
 
 def _sum_by_purpose(charges: Sequence[Charge]) -> tuple[Charge, ...]:
+    purposes: dict[Purpose, None] = dict.fromkeys(charge.purpose for charge in charges)
     return tuple(
         Charge(
             purpose=purpose,
             flops=sum(charge.flops for charge in charges if charge.purpose == purpose),
             positions=sum(charge.positions for charge in charges if charge.purpose == purpose),
         )
-        for purpose in dict.fromkeys(charge.purpose for charge in charges)
+        for purpose in purposes
     )

@@ -10,8 +10,8 @@ import numpy as np
 from controller.config import Json, policy_spec
 from controller.ledger import flops_by_purpose
 from controller.record import read_run
-from controller.session import Session, final_checkpoint, write_answers
-from curricula.types import RunState, Split
+from controller.session import Session, evaluated_splits, final_checkpoint, write_answers
+from curricula.types import RunState
 from evaluators.calibration import difficulty_on_later_outcomes
 
 
@@ -22,10 +22,9 @@ def conclude(session: Session, state: RunState, *, started: float) -> dict[str, 
         started: time.monotonic() when the command began.
     """
     checkpoint = final_checkpoint(state)
-    splits: tuple[Split, ...] = ("dev", "test") if session.config.final_split == "test" else ("dev",)
     scores: dict[str, Json] = {}
     evaluate_flops = 0
-    for split in splits:
+    for split in evaluated_splits(session.config):
         scores[split], flops = write_answers(session, split, checkpoint)
         evaluate_flops += flops
     calibration = difficulty_on_later_outcomes(state)
@@ -54,13 +53,8 @@ def conclude(session: Session, state: RunState, *, started: float) -> dict[str, 
         ),
         "lost": lost_work(record.timings),
         "wall_seconds": time.monotonic() - started,
-        "train_seconds": sum(
-            float(seconds)
-            for line in record.timings
-            if line.get("event") == "trained"
-            for seconds in line["loop_seconds"]  # pyright: ignore[reportGeneralTypeIssues, reportOptionalIterable]
-        ),
-        "peak_worker_bytes": session.crew.set_up(lambda worker: worker.peak_bytes()),
+        "train_seconds": train_seconds(record.timings),
+        "peak_worker_bytes": max(session.crew.on_each(lambda worker: worker.peak_bytes())),
     }
     folder = session.folder.folder / "student"
     card = model_card(summary)
@@ -101,20 +95,36 @@ def target_costs(session: Session, state: RunState) -> dict[str, Json]:
     }
 
 
+def train_seconds(timings: Iterable[Mapping[str, Json]]) -> float:
+    """Seconds inside training loops, stages side by side each counted."""
+    total = 0.0
+    for line in timings:
+        seconds = line.get("loop_seconds")
+        if isinstance(seconds, list):
+            total += sum(float(item) for item in seconds if isinstance(item, int | float))
+    return total
+
+
 def lost_work(timings: Iterable[Mapping[str, Json]]) -> dict[str, Json]:
-    """Attempts that ended in no record: a killed driver's, or a killed worker's; their FLOPs at most."""
+    """Attempts that ended in no record: a killed driver's, or a killed worker's; their FLOPs at most.
+
+    An attempt that bought no step was none.
+    """
     attempts, flops_at_most = 0, 0
     open_ceiling: int | None = None
     for line in timings:
-        ceiling = line.get("ceiling_flops")
-        if line.get("event") == "attempt" and isinstance(ceiling, int):
+        event, ceiling = line.get("event"), line.get("ceiling_flops")
+        if event == "attempt" and isinstance(ceiling, int):
             if open_ceiling is not None:
                 attempts, flops_at_most = attempts + 1, flops_at_most + open_ceiling
             open_ceiling = ceiling
-        elif line.get("event") == "trained":
-            workers = line.get("lost_workers")
+        elif event == "trained":
+            workers, tokens = line.get("lost_workers"), line.get("tokens")
             if isinstance(workers, int) and workers and open_ceiling is not None:
                 attempts, flops_at_most = attempts + workers, flops_at_most + workers * open_ceiling
+            if isinstance(tokens, list) and not any(tokens):
+                open_ceiling = None
+        elif event == "recorded":
             open_ceiling = None
     return {"attempts": attempts, "flops_at_most": flops_at_most}
 
@@ -123,7 +133,8 @@ def model_card(summary: Mapping[str, Json]) -> str:
     """A student's README: what it is, how it was trained, what it scores."""
     dev = summary["dev"]
     assert isinstance(dev, dict)
-    low, high = dev["ci95"]  # pyright: ignore[reportGeneralTypeIssues, reportOptionalIterable]
+    interval = dev["ci95"]
+    assert isinstance(interval, list)
     policy = summary["policy"]
     assert isinstance(policy, dict)
     return "\n".join(
@@ -138,8 +149,8 @@ def model_card(summary: Mapping[str, Json]) -> str:
             f"Policy `{policy['class_path']}` with `{policy['init_args']}`, seed {summary['seed']}.",
             f"Spent {summary['spent_flops']:.4g} of {summary['total_flops']:.4g} FLOPs: {summary['charges']}.",
             "",
-            f"Dev accuracy {dev['accuracy']:.3f}, 95% interval {low:.3f} to {high:.3f}, {dev['n']} questions, "
-            f"{dev['mean_output_tokens']:.1f} output tokens a question.",
+            f"Dev accuracy {dev['accuracy']:.3f}, 95% interval {interval[0]:.3f} to {interval[1]:.3f}, "
+            f"{dev['n']} questions, {dev['mean_output_tokens']:.1f} output tokens a question.",
             "",
         ]
     )

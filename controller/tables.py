@@ -78,10 +78,6 @@ def build_table(
 
 
 def _verified(corpus: Corpus, row_N: NDArray[np.int64]) -> NDArray[np.bool_]:
-    verified_NS = np.zeros((corpus.examples.num_rows, len(corpus.supervisions)), dtype=bool)
-    column_of = {name: column for column, name in enumerate(corpus.supervisions)}
-    column_T = np.array([column_of[name] for name in corpus.targets["supervision"].to_pylist()], dtype=np.int64)
-    verified_NS[corpus.targets["example"].to_numpy(), column_T] = corpus.targets["verified"].to_numpy(
-        zero_copy_only=False
-    )
-    return verified_NS[row_N]
+    target_NS = corpus.target_rows_NS()[row_N]
+    verified_T = corpus.targets["verified"].to_numpy(zero_copy_only=False).astype(bool)
+    return verified_T[target_NS] & (target_NS >= 0)

@@ -17,14 +17,15 @@ from controller.tables import Identity, Settings, TokenCounts
 from curricula.corpus import Corpus
 from curricula.types import Charge, ProbeMode, Purpose
 from evaluators.probe import Answers, grade
+from trainers.batches import Integers
 from trainers.collate import Rows
 from trainers.generation import Generator
 from trainers.jobs import StageJob, StageOutcome, StageProgress
 from trainers.process import default_device, set_up_process
 from trainers.shape import model_shape
 from trainers.stage import StageTrainer
-from trainers.student import load_student, student_identity
-from trainers.tokens import TokenStore, open_tokens
+from trainers.student import Student, load_student, student_identity
+from trainers.tokens import open_tokens
 
 
 class StudentWorker:
@@ -33,8 +34,7 @@ class StudentWorker:
     def __init__(self, *, student: str, seed: int, threads: int, cache_dir: Path) -> None:
         set_up_process(threads=threads)
         self.name, self.seed, self.cache_dir = student, seed, cache_dir
-        self.student = load_student(student, seed=seed, cache_dir=cache_dir)
-        self.student.model.to(default_device())
+        self.student = self._fresh_student()
         self.shape = model_shape(self.student.model)
 
     def describe(self) -> Identity:
@@ -50,9 +50,7 @@ class StudentWorker:
     def open(self, corpus_dir: Path, *, max_tokens: int) -> TokenCounts:
         """Tokenize a saved corpus, or find it tokenized."""
         self.corpus = Corpus.load(corpus_dir)
-        self.store: TokenStore = open_tokens(
-            self.corpus, self.student.tokenizer, max_tokens=max_tokens, cache_dir=self.cache_dir
-        )
+        self.store = open_tokens(self.corpus, self.student.tokenizer, max_tokens=max_tokens, cache_dir=self.cache_dir)
         return TokenCounts(
             prompt_tokens_N=np.array(self.store.prompt_tokens_N),
             target_tokens_NS=np.array(self.store.target_tokens_NS),
@@ -84,10 +82,14 @@ class StudentWorker:
         """Train one stage and save its checkpoint."""
         if job.start is None and self.trainer.held is not None:
             # A fork from the very beginning, on a worker that has trained already.
-            self.student = load_student(self.name, seed=self.seed, cache_dir=self.cache_dir)
-            self.student.model.to(default_device())
+            self.student = self._fresh_student()
             self.begin(self.settings)
         return self.trainer.train(job)
+
+    def _fresh_student(self) -> Student:
+        student = load_student(self.name, seed=self.seed, cache_dir=self.cache_dir)
+        student.model.to(default_device())  # pyright: ignore[reportArgumentType] the stub takes the device for self
+        return student
 
     def progress(self) -> StageProgress | None:
         """Where the running stage stands; safe to ask from another thread."""
@@ -109,7 +111,7 @@ class StudentWorker:
         return answers, generated.charge
 
     def force(
-        self, checkpoint: str, example_Q: NDArray[np.int64], supervision_Q: NDArray[np.int64], purpose: Purpose
+        self, checkpoint: str, example_Q: Integers, supervision_Q: Integers, purpose: Purpose
     ) -> tuple[NDArray[np.float64], NDArray[np.bool_], Charge]:
         """Losses of rows under teacher forcing, and whether greedy decoding would write them."""
         self.trainer.hold(checkpoint)

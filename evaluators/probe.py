@@ -57,7 +57,9 @@ def assemble(
         generated: (mode, rows of the probe table, their graded answers).
         forced: (supervision, rows of the probe table, mean nats per target token, every token the likeliest).
     """
-    examples = [example_P for _, example_P, _ in generated] + [example_P for _, example_P, _, _ in forced]
+    # The empty arrays stand for a probe that asked only for targets which none of its examples offers.
+    examples = [np.zeros(0, dtype=np.int32)]
+    examples += [example_P for _, example_P, _ in generated] + [example_P for _, example_P, _, _ in forced]
     conditions = [name for name, example_P, _ in generated for _ in example_P]
     conditions += [name for name, example_P, _, _ in forced for _ in example_P]
     generated_count = sum(len(example_P) for _, example_P, _ in generated)
@@ -67,7 +69,8 @@ def assemble(
         tokens_P[:generated_count] = np.concatenate([answers.output_tokens_Q for _, _, answers in generated])
     if forced:
         loss_P[generated_count:] = np.concatenate([loss for _, _, loss, _ in forced])
-    solved = [answers.correct_Q for _, _, answers in generated] + [exact for _, _, _, exact in forced]
+    solved = [np.zeros(0, dtype=bool)]
+    solved += [answers.correct_Q for _, _, answers in generated] + [exact for _, _, _, exact in forced]
     return ProbeOutcomes(
         example_P=np.concatenate(examples).astype(np.int32),
         condition_P=tuple(conditions),

@@ -23,15 +23,17 @@ import curricula.policies  # noqa: F401 makes them known by class name
 from controller.actors import WorkerLostError
 from controller.config import RunConfig, Where
 from controller.ledger import OverspentError
+from controller.record import CONFIG
 from controller.session import Session, open_session, spend
 from controller.students import Doing
 from controller.summary import conclude
-from experiments.command_line import EXIT_INTERRUPTED, CommandLine, fail
+from experiments.command_line import EXIT_INTERRUPTED, CommandLine, HelpFormatter, check_names, fail
 from experiments.pricing import print_prices
 from experiments.progress import ProgressLine, Snapshot, final_table
 from experiments.report import write_report
+from trainers.schedule import Schedule
 
-DEFAULT_POLICY = {"class_path": "curricula.policies.Adaptive"}
+DEFAULT_POLICY = "curricula.policies.Adaptive"
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -46,21 +48,30 @@ class Invocation:
 
 def command_line() -> CommandLine:
     """The flags of this command: the fields of RunConfig and Where."""
-    parser = CommandLine(prog="python -m experiments.adaptive", description=__doc__)
+    parser = CommandLine(
+        prog="python -m experiments.adaptive",
+        usage="%(prog)s [--config file.yaml] [--field value] [--policy NAME --policy.field value]",
+        description=__doc__,
+        formatter_class=HelpFormatter,
+        allow_abbrev=False,
+    )
     parser.add_argument("--config", action="config", help="a YAML file with any of these fields; flags override it")
     parser.add_class_arguments(RunConfig, None)
     parser.add_class_arguments(Where, None)
+    parser.describe(RunConfig)
+    parser.describe(Schedule, "schedule.")
+    parser.describe(Where)
     parser.add_argument("--resume", type=bool, default=False, help="go on with the run in output_dir")
     parser.add_argument("--dry_run", type=bool, default=False, help="print what the budget buys, and stop")
     fresh = Path("runs") / datetime.now().strftime("%Y%m%d-%H%M%S")
-    parser.set_defaults({"policy": DEFAULT_POLICY, "output_dir": str(fresh)})
+    parser.set_defaults({"output_dir": str(fresh)})
     return parser
 
 
 def parse(arguments: list[str] | None = None) -> Invocation:
     """Read the flags; ends the process with one line where they are wrong."""
     parser = command_line()
-    options = parser.parse_args(arguments)
+    options = parser.read(arguments, default_policy=DEFAULT_POLICY)
     try:
         built = parser.instantiate(options)
     except ValueError as error:
@@ -83,6 +94,7 @@ class Watch:
         self.doing, self.total_flops = doing, total_flops
         self.started_flops: int | None = None
         self.began = time.monotonic()
+        self.tokens_per_second = 0.0  # as last measured: a stage has no speed of its own at first
         self.session: Session | None = None
 
     def __call__(self) -> Snapshot | None:
@@ -96,13 +108,14 @@ class Watch:
             self.started_flops, self.began = spent, time.monotonic()
         seconds = time.monotonic() - self.began
         speed = (spent - self.started_flops) / seconds if seconds > 1 else 0.0
-        stage_seconds = time.monotonic() - progress.started if progress else 0.0
+        if progress and progress.tokens and (stage_seconds := time.monotonic() - progress.started) > 0:
+            self.tokens_per_second = progress.tokens / stage_seconds
         return Snapshot(
             stage_name=doing.stage,
             mix=doing.mix or {},
             spent_flops=spent,
             total_flops=self.total_flops,
-            tokens_per_second=progress.tokens / stage_seconds if progress and stage_seconds > 0 else 0.0,
+            tokens_per_second=self.tokens_per_second,
             probe_accuracy=doing.probe_accuracy,
             seconds_left=(self.total_flops - spent) / speed if speed > 0 else None,
             phase=doing.phase,
@@ -132,25 +145,36 @@ def main(arguments: list[str] | None = None) -> None:
     """The command."""
     invocation = parse(arguments)
     console = Console()
-    folder = invocation.where.output_dir
+    where = invocation.where
     try:
+        check_names(invocation.config)
         if invocation.dry_run:
-            print_prices(invocation.config, invocation.where, console)
+            print_prices(invocation.config, where, console)
         else:
             carry_out(invocation, console)
     except KeyboardInterrupt:
-        print(f"stopped; go on with: {resume_command(folder)}", file=sys.stderr)
+        started = (where.output_dir / CONFIG).exists() and not invocation.dry_run
+        hint = f"go on with: {resume_command(where)}" if started else "nothing was done yet"
+        print(f"stopped; {hint}", file=sys.stderr)
         sys.exit(EXIT_INTERRUPTED)
     except (WorkerLostError, OverspentError) as error:
-        fail(f"{error}; what was done is kept: {resume_command(folder)}")
+        fail(f"{error}; what was done is kept: {resume_command(where)}")
     except (ValueError, OSError) as error:
         fail(str(error))
 
 
-def resume_command(folder: Path) -> str:
-    """How to go on with a run."""
-    path = shlex.quote(str(folder))
-    return f"python -m experiments.adaptive --config {path}/config.yaml --output_dir {path} --resume true"
+def resume_command(where: Where) -> str:
+    """How to go on with a run, in the same place."""
+    path = str(where.output_dir)
+    flags = ["--config", f"{path}/{CONFIG}", "--output_dir", path, "--resume", "true"]
+    usual = Where(output_dir=where.output_dir)
+    if where.num_workers != usual.num_workers:
+        flags += ["--num_workers", str(where.num_workers)]
+    if where.cache_dir != usual.cache_dir:
+        flags += ["--cache_dir", str(where.cache_dir)]
+    if where.ray_address is not None:
+        flags += ["--ray_address", where.ray_address]
+    return f"python -m experiments.adaptive {shlex.join(flags)}"
 
 
 if __name__ == "__main__":

@@ -16,11 +16,15 @@ from dataclasses import dataclass
 import numpy as np
 from numpy.typing import NDArray
 
-from curricula.types import Floats, Ints
+from curricula.types import Floats
 from trainers.flops import ModelShape, train_flops
 
+Integers = NDArray[np.integer]
+"""Whole numbers of any width."""
+
 LENGTH_MULTIPLE = 8  # a row's length is rounded up to this ...
-LONG_LENGTH_MULTIPLE = 32  # ... and to this from 128 on
+LONG_LENGTH_MULTIPLE = 32  # ... and to this from LONG_LENGTH on
+LONG_LENGTH = 128
 HEAD_MULTIPLE = 32  # so are the supervised positions of a micro-batch
 MICRO_BATCH_OVERHEAD_TOKENS = 128  # what one more micro-batch costs, in token positions; decides the split alone
 
@@ -62,7 +66,7 @@ class Step:
         return sum(len(batch.row_B) for batch in self.micro_batches)
 
 
-def rows_digest(example_R: Ints, supervision_R: Ints, share_R: Floats) -> str:
+def rows_digest(example_R: Integers, supervision_R: Integers, share_R: Floats) -> str:
     """Identity of a plan's rows and shares, the key of its data order."""
     digest = hashlib.sha256()
     digest.update(np.ascontiguousarray(example_R, dtype=np.int64).tobytes())
@@ -107,11 +111,10 @@ def round_up(value: int, multiple: int) -> int:
     return -(-value // multiple) * multiple
 
 
-def padded_length(length_N: Ints) -> NDArray[np.int64]:
-    """Lengths as they are computed: rounded up to few distinct ones."""
-    length_N = np.asarray(length_N, dtype=np.int64)
-    multiple_N = np.where(length_N < 128, LENGTH_MULTIPLE, LONG_LENGTH_MULTIPLE)
-    return -(-length_N // multiple_N) * multiple_N
+def padded_length(length_N: Integers) -> NDArray[np.int64]:
+    """Lengths in tokens as they are computed: rounded up to few distinct ones."""
+    multiple_N = np.where(length_N < LONG_LENGTH, LENGTH_MULTIPLE, LONG_LENGTH_MULTIPLE)
+    return -(-length_N.astype(np.int64) // multiple_N) * multiple_N
 
 
 def micro_batch_flops(shape: ModelShape, batch: MicroBatch) -> int:
@@ -161,8 +164,8 @@ def split_by_length(
 
 def plan_steps(
     *,
-    prompt_tokens_R: Ints,
-    target_tokens_R: Ints,
+    prompt_tokens_R: Integers,
+    target_tokens_R: Integers,
     share_R: Floats,
     shape: ModelShape,
     sizes: BatchSizes,
@@ -178,9 +181,9 @@ def plan_steps(
         key: the plan's `rows_digest`.
         drawn: rows that earlier stages of this checkpoint's line already drew under that key.
     """
-    total_R = np.asarray(prompt_tokens_R, dtype=np.int64) + np.asarray(target_tokens_R, dtype=np.int64)
+    target_R = target_tokens_R.astype(np.int64)
+    total_R = prompt_tokens_R.astype(np.int64) + target_R
     padded_R = padded_length(total_R)
-    target_R = np.asarray(target_tokens_R, dtype=np.int64)
     steps: list[Step] = []
     spent, pending = 0, np.zeros(0, dtype=np.int64)
     for order in draw_rows(share_R, seed=seed, key=key, drawn=drawn):

@@ -17,6 +17,7 @@ import uuid
 from dataclasses import dataclass
 from pathlib import Path
 
+import numpy as np
 import torch
 from safetensors.torch import load_file, save_file
 
@@ -26,7 +27,7 @@ CURSOR_FILE = "cursor.json"
 
 @dataclass(frozen=True, kw_only=True, eq=False)
 class TrainingState:
-    """Tensors by name, and rows drawn by `rows_digest`. The tensors may be the live ones: save or copy before moving on."""
+    """Tensors by name, and rows drawn by `rows_digest`. The tensors may be live ones: save or copy before moving on."""
 
     tensors: dict[str, torch.Tensor]
     drawn: dict[str, int]
@@ -36,7 +37,8 @@ class TrainingState:
         digest = hashlib.sha256()
         for name in sorted(self.tensors):
             digest.update(f"{name}\0".encode())
-            digest.update(memoryview(self.tensors[name].detach().contiguous().cpu().flatten().numpy()))
+            array = self.tensors[name].detach().cpu().contiguous().numpy()
+            digest.update(array.reshape(-1).view(np.uint8).data)
         digest.update(json.dumps(self.drawn, sort_keys=True).encode())
         return digest.hexdigest()
 
@@ -46,15 +48,18 @@ def gather_state(model: torch.nn.Module, optimizer: torch.optim.Optimizer, drawn
     tensors: dict[str, torch.Tensor] = {}
     for name, parameter in model.named_parameters():
         moments = optimizer.state.get(parameter, {})
+        if not moments:  # a parameter that no gradient has reached
+            zeros = torch.zeros_like(parameter.data)
+            moments = {"exp_avg": zeros, "exp_avg_sq": zeros.clone(), "step": torch.zeros(())}
         tensors[f"weight.{name}"] = parameter.data
-        tensors[f"first_moment.{name}"] = moments.get("exp_avg", torch.zeros_like(parameter))
-        tensors[f"second_moment.{name}"] = moments.get("exp_avg_sq", torch.zeros_like(parameter))
-        tensors[f"step.{name}"] = moments.get("step", torch.zeros(())).reshape(1)
+        tensors[f"first_moment.{name}"] = moments["exp_avg"]
+        tensors[f"second_moment.{name}"] = moments["exp_avg_sq"]
+        tensors[f"step.{name}"] = moments["step"].reshape(1)
     return TrainingState(tensors=tensors, drawn=dict(drawn))
 
 
 def restore_state(model: torch.nn.Module, optimizer: torch.optim.Optimizer, state: TrainingState) -> None:
-    """Put a state into a model and its optimizer.
+    """Put a state into a model and its optimizer, on the model's device.
 
     Raises:
         ValueError: the state belongs to another model; the first differing names are given.
@@ -66,10 +71,11 @@ def restore_state(model: torch.nn.Module, optimizer: torch.optim.Optimizer, stat
     with torch.no_grad():
         for name, parameter in model.named_parameters():
             parameter.copy_(state.tensors[f"weight.{name}"])
+            # A file is read into host memory, and the fused optimizer wants its moments and step beside the weights.
             optimizer.state[parameter] = {
-                "step": state.tensors[f"step.{name}"].reshape(()).clone(),
-                "exp_avg": state.tensors[f"first_moment.{name}"].clone(),
-                "exp_avg_sq": state.tensors[f"second_moment.{name}"].clone(),
+                "step": state.tensors[f"step.{name}"].reshape(()).to(parameter.device, copy=True),
+                "exp_avg": state.tensors[f"first_moment.{name}"].to(parameter.device, copy=True),
+                "exp_avg_sq": state.tensors[f"second_moment.{name}"].to(parameter.device, copy=True),
             }
 
 
@@ -80,13 +86,18 @@ def save_state(state: TrainingState, folder: Path) -> None:
     aside.mkdir()
     save_file({name: tensor.contiguous() for name, tensor in state.tensors.items()}, aside / STATE_FILE)
     (aside / CURSOR_FILE).write_text(json.dumps(state.drawn, sort_keys=True))
-    for name in (STATE_FILE, CURSOR_FILE):
-        descriptor = os.open(aside / name, os.O_RDONLY)
-        os.fsync(descriptor)
-        os.close(descriptor)
+    for path in (aside / STATE_FILE, aside / CURSOR_FILE, aside):
+        _flush(path)
     if folder.exists():  # left by an attempt that was cut off after its rename
         shutil.rmtree(folder)
     os.rename(aside, folder)
+    _flush(folder.parent)  # else a power cut may take back the name of a checkpoint that was recorded since
+
+
+def _flush(path: Path) -> None:
+    descriptor = os.open(path, os.O_RDONLY)
+    os.fsync(descriptor)
+    os.close(descriptor)
 
 
 def load_state(folder: Path) -> TrainingState:

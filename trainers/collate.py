@@ -6,6 +6,7 @@ Legend: B rows, L positions, H supervised positions (rounded up), V vocabulary, 
 from __future__ import annotations
 
 from dataclasses import dataclass
+from functools import cached_property
 
 import numpy as np
 import torch
@@ -13,7 +14,7 @@ import torch.nn.functional as F
 from numpy.typing import NDArray
 from transformers import PreTrainedModel
 
-from trainers.batches import MicroBatch
+from trainers.batches import Integers, MicroBatch
 from trainers.tokens import IGNORED_LABEL, TokenStore
 
 
@@ -22,15 +23,15 @@ class Rows:
     """Rows that can be computed: store examples under supervisions. R rows."""
 
     store: TokenStore
-    example_R: NDArray[np.int64]  # of the store, not of a split's table
-    supervision_R: NDArray[np.int64]
+    example_R: Integers  # of the store, not of a split's table
+    supervision_R: Integers
 
-    @property
+    @cached_property
     def prompt_tokens_R(self) -> NDArray[np.int32]:
         """Tokens of each row's prompt."""
         return self.store.prompt_tokens_N[self.example_R]
 
-    @property
+    @cached_property
     def target_tokens_R(self) -> NDArray[np.int32]:
         """Tokens of each row's target, the end token counted."""
         return self.store.target_tokens_NS[self.example_R, self.supervision_R]
@@ -71,7 +72,9 @@ def collate(rows: Rows, batch: MicroBatch, *, pad_id: int, device: torch.device)
 def supervised_logits(model: PreTrainedModel, batch: Batch) -> torch.Tensor:
     """Logits (H, V) at the supervised positions; the head is computed nowhere else."""
     hidden = model.base_model(input_ids=batch.input_ids, use_cache=False).last_hidden_state
-    logits = model.get_output_embeddings()(hidden.flatten(0, 1).index_select(0, batch.position_H))
+    head = model.get_output_embeddings()
+    assert head is not None, type(model)  # a model without one has no shape that could be priced
+    logits = head(hidden.flatten(0, 1).index_select(0, batch.position_H))
     softcap = model.config.get_text_config().to_dict().get("final_logit_softcapping")
     return logits if softcap is None else softcap * torch.tanh(logits / softcap)
 

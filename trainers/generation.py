@@ -6,13 +6,14 @@ same on one worker or on ten.
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
+from contextlib import contextmanager
 from dataclasses import dataclass
 
 import numpy as np
 import torch
 from numpy.typing import NDArray
-from transformers import GenerationConfig
+from transformers import GenerationConfig, PreTrainedModel
 
 from curricula.types import Charge, ProbeMode, Purpose
 from trainers.batches import round_up
@@ -42,6 +43,21 @@ class Forced:
     charge: Charge
 
 
+@contextmanager
+def _no_habits(model: PreTrainedModel) -> Iterator[None]:
+    """Without the model's own generation settings, which would fill whatever a request leaves open.
+
+    A repetition penalty or beams of a pretrained student would make its answers other than greedy, and forcing a
+    target would no longer say what it writes. They are put back, so that an export keeps them.
+    """
+    own = model.generation_config
+    model.generation_config = GenerationConfig()
+    try:
+        yield
+    finally:
+        model.generation_config = own
+
+
 class Generator:
     """Greedy generation and teacher-forced losses of one student."""
 
@@ -51,20 +67,16 @@ class Generator:
         self.student, self.store, self.shape = student, store, shape
         self.max_output_tokens, self.micro_batch_tokens = max_output_tokens, micro_batch_tokens
 
-    def prefix(self, mode: ProbeMode) -> tuple[int, ...]:
-        """Ids put before the answer to force a mode."""
-        return self.store.think_prefix if mode == "think" else ()
-
     @torch.inference_mode()
     def generate_batch(self, examples: Sequence[int], *, mode: ProbeMode, purpose: Purpose) -> Generated:
         """Answer these store examples as one batch, greedily, until each has ended or hit the cap.
 
         `think` puts the think tag before the answer; `no_think` forbids the tag's first token as the first token.
         """
-        prefix = self.prefix(mode)
+        prefix = self.store.think_prefix if mode == "think" else ()
         prompts = [[*self.store.prompt(example).tolist(), *prefix] for example in examples]
         written: list[list[int]] = [[] for _ in prompts]
-        end = int(self.student.tokenizer.eos_token_id)  # pyright: ignore[reportArgumentType] checked on loading
+        end = self.student.end_id
         running = list(range(len(prompts)))
         flops = positions = 0
         for start, new_tokens in generation_phases(self.max_output_tokens):
@@ -91,9 +103,8 @@ class Generator:
         self, rows: list[list[int]], new_tokens: int, *, suppress_think: bool, purpose: Purpose
     ) -> tuple[list[list[int]], Charge]:
         """Up to `new_tokens` more tokens for each row, padded on the left to one length."""
-        model, tokenizer = self.student.model.eval(), self.student.tokenizer
+        model, pad = self.student.model.eval(), self.student.pad_id
         length = round_up(max(len(row) for row in rows), PROMPT_MULTIPLE)
-        pad = int(tokenizer.pad_token_id)  # pyright: ignore[reportArgumentType] set on loading
         ids = np.full((len(rows), length), pad, dtype=np.int64)
         for place, row in enumerate(rows):
             ids[place, length - len(row) :] = row
@@ -101,16 +112,17 @@ class Generator:
         config = GenerationConfig(
             do_sample=False,
             max_new_tokens=new_tokens,
-            eos_token_id=tokenizer.eos_token_id,
+            eos_token_id=self.student.end_id,
             pad_token_id=pad,
             use_cache=True,
             begin_suppress_tokens=[self.store.think_prefix[0]] if suppress_think else None,
         )
-        output = model.generate(  # pyright: ignore[reportCallIssue] the mixin's signature is not typed
-            input_ids=torch.from_numpy(ids).to(model.device),
-            attention_mask=torch.from_numpy(mask.astype(np.int64)).to(model.device),
-            generation_config=config,
-        )
+        with _no_habits(model):
+            output = model.generate(  # pyright: ignore[reportCallIssue] the mixin's signature is not typed
+                input_ids=torch.from_numpy(ids).to(model.device),
+                attention_mask=torch.from_numpy(mask.astype(np.int64)).to(model.device),
+                generation_config=config,
+            )
         new = output[:, length:].cpu().tolist()
         steps = len(new[0])
         flops = generate_flops(self.shape, rows=len(rows), prompt_length=length, new_tokens=steps)
@@ -125,9 +137,7 @@ class Generator:
         self.student.model.eval()
         batches = force_batches(rows.prompt_tokens_R, rows.target_tokens_R, micro_batch_tokens=self.micro_batch_tokens)
         for batch in batches:
-            tensors = collate(
-                rows, batch, pad_id=int(self.student.tokenizer.pad_token_id), device=self.student.model.device
-            )
+            tensors = collate(rows, batch, pad_id=self.student.pad_id, device=self.student.model.device)
             logits = supervised_logits(self.student.model, tensors)
             loss_H = token_losses(logits, tensors.label_H).double()
             size = len(batch.row_B)

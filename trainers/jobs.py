@@ -10,6 +10,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from curricula.types import Supervision
+from trainers.batches import Integers
 
 
 class StageError(ValueError):
@@ -62,7 +63,7 @@ class StageProgress:
 
 
 def row_rates(
-    names: Sequence[str], learning_rates: Mapping[str, float], supervision_R: NDArray[np.int64]
+    names: Sequence[str], learning_rates: Mapping[str, float], supervision_R: Integers
 ) -> NDArray[np.float64]:
     """Base rate of each row from its supervision's kind.
 

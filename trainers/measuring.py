@@ -2,14 +2,16 @@
 
 from __future__ import annotations
 
+import itertools
+
 import numpy as np
 from numpy.typing import NDArray
 
-from trainers.batches import MicroBatch, padded_length, round_up, split_by_length
+from trainers.batches import Integers, MicroBatch, padded_length, round_up, split_by_length
 from trainers.flops import ModelShape, forward_flops, generate_flops
 
 PROMPT_MULTIPLE = 16
-RESTART_TOKENS = (32, 128, 512)
+RESTART_TOKENS = (16, 32, 64, 128, 256, 512, 1024)
 """After so many new tokens a batch is regrouped: rows that have ended leave it, the others are read in again and go on.
 One answer that rambles to the cap would otherwise keep a hundred finished ones company."""
 
@@ -17,10 +19,10 @@ One answer that rambles to the cap would otherwise keep a hundred finished ones 
 def generation_phases(max_output_tokens: int) -> list[tuple[int, int]]:
     """(tokens already written, tokens to write at most) of each phase of generating one batch."""
     edges = [0, *(edge for edge in RESTART_TOKENS if edge < max_output_tokens), max_output_tokens]
-    return [(start, end - start) for start, end in zip(edges, edges[1:], strict=False)]
+    return [(start, end - start) for start, end in itertools.pairwise(edges)]
 
 
-def prompt_batches(prompt_tokens_Q: NDArray[np.int32], *, batch_rows: int) -> list[NDArray[np.int64]]:
+def prompt_batches(prompt_tokens_Q: Integers, *, batch_rows: int) -> list[NDArray[np.int64]]:
     """Positions 0..Q-1 sorted by prompt length and cut into batches of at most `batch_rows`."""
     order_Q = np.argsort(prompt_tokens_Q, kind="stable").astype(np.int64)
     return [order_Q[start : start + batch_rows] for start in range(0, len(order_Q), batch_rows)]
@@ -28,7 +30,7 @@ def prompt_batches(prompt_tokens_Q: NDArray[np.int32], *, batch_rows: int) -> li
 
 def generation_ceiling_flops(
     shape: ModelShape,
-    prompt_tokens_Q: NDArray[np.int32],
+    prompt_tokens_Q: Integers,
     *,
     batch_rows: int,
     max_output_tokens: int,
@@ -45,7 +47,7 @@ def generation_ceiling_flops(
 
 
 def force_batches(
-    prompt_tokens_Q: NDArray[np.int32], target_tokens_Q: NDArray[np.int32], *, micro_batch_tokens: int
+    prompt_tokens_Q: Integers, target_tokens_Q: Integers, *, micro_batch_tokens: int
 ) -> tuple[MicroBatch, ...]:
     """Teacher-forced rows of similar length together, at most `micro_batch_tokens` positions computed at once."""
     return split_by_length(
@@ -58,8 +60,8 @@ def force_batches(
 
 def force_flops(
     shape: ModelShape,
-    prompt_tokens_Q: NDArray[np.int32],
-    target_tokens_Q: NDArray[np.int32],
+    prompt_tokens_Q: Integers,
+    target_tokens_Q: Integers,
     *,
     micro_batch_tokens: int,
 ) -> int:

@@ -47,17 +47,8 @@ from trainers.tokenizer import EOS_TOKEN_ID, PAD_TOKEN_ID, character_tokenizer
 
 TINY_MAX_TOKENS = 1024
 MODEL_FILES = (
-    "config.json",
-    "generation_config.json",
-    "model*.safetensors",
-    "model.safetensors.index.json",
-    "tokenizer*",
-    "special_tokens_map.json",
-    "added_tokens.json",
-    "vocab*",
-    "merges.txt",
-    "*.jinja",
-    "*.model",
+    *("config.json", "generation_config.json", "model*.safetensors", "model.safetensors.index.json", "tokenizer*"),
+    *("special_tokens_map.json", "added_tokens.json", "vocab*", "merges.txt", "*.jinja", "*.model"),
 )
 """The files of a model folder that decide what the student is; the others are neither fetched nor hashed."""
 
@@ -95,6 +86,16 @@ class Student:
     name: str  # as it was asked for
     model: PreTrainedModel  # fp32, on the CPU, in training mode, SDPA attention
     tokenizer: PreTrainedTokenizerBase  # has an end token and a pad token, which may be the same
+
+    @property
+    def end_id(self) -> int:
+        """Id of the token that ends an answer."""
+        return cast(int, self.tokenizer.eos_token_id)
+
+    @property
+    def pad_id(self) -> int:
+        """Id of the token that fills rows up."""
+        return cast(int, self.tokenizer.pad_token_id)
 
 
 def load_student(name: str, *, seed: int, cache_dir: Path) -> Student:
@@ -150,6 +151,9 @@ def _tiny(name: str, seed: int) -> Student:
         num_attention_heads=size.heads,
         num_key_value_heads=size.heads,
         max_position_embeddings=TINY_MAX_TOKENS,
+        # Llama's own 0.02 is meant for widths of thousands; at 128 it halves what a small budget teaches
+        # (experiments/LOG.md). This keeps the scale of every product independent of the width.
+        initializer_range=size.width**-0.5,
         tie_word_embeddings=True,
         pad_token_id=PAD_TOKEN_ID,
         bos_token_id=None,

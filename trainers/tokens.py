@@ -122,25 +122,21 @@ def _tokenize(corpus: Corpus, tokenizer: PreTrainedTokenizerBase, *, max_tokens:
     prompts = _encode(tokenizer, render_prompts(corpus, tokenizer))
     targets = _encode(tokenizer, corpus.targets["text"].to_pylist())
     prompt_tokens_N = np.array([len(ids) for ids in prompts], dtype=np.int32)
-    row_T = corpus.targets["example"].to_numpy()
-    names = list(corpus.supervisions)
-    column_of = {name: column for column, name in enumerate(names)}
-    column_T = np.array([column_of[name] for name in corpus.targets["supervision"].to_pylist()], dtype=np.int64)
     tokens_T = np.array([len(ids) + 1 for ids in targets], dtype=np.int64)
     start_T = int(prompt_tokens_N.sum()) + np.cumsum(tokens_T) - tokens_T
-    end = int(tokenizer.eos_token_id)  # pyright: ignore[reportArgumentType] checked by the caller
+    end = tokenizer.eos_token_id
+    assert isinstance(end, int), end
     total = int(prompt_tokens_N.sum() + tokens_T.sum())
     ids = np.fromiter(
         (token for part in (prompts, ((*target, end) for target in targets)) for row in part for token in row),
         dtype=np.int32,
         count=total,
     )
-    shape = (len(prompts), len(names))
-    target_tokens_NS = np.full(shape, -1, dtype=np.int32)
-    target_start_NS = np.zeros(shape, dtype=np.int64)
-    target_tokens_NS[row_T, column_T] = tokens_T
-    target_start_NS[row_T, column_T] = start_T
-    too_long_NS = (target_tokens_NS >= 0) & (target_tokens_NS + prompt_tokens_N[:, None] > max_tokens)
+    row_NS = corpus.target_rows_NS()
+    offered_NS = row_NS >= 0
+    target_tokens_NS = np.where(offered_NS, tokens_T[row_NS], -1).astype(np.int32)
+    target_start_NS = np.where(offered_NS, start_T[row_NS], 0)
+    too_long_NS = offered_NS & (target_tokens_NS + prompt_tokens_N[:, None] > max_tokens)
     target_tokens_NS[too_long_NS] = -1
     return {
         "ids": ids,

@@ -8,14 +8,12 @@ import numpy as np
 
 from curricula.difficulty import fit_difficulty
 from curricula.policies.mixed import plan_mixture
-from curricula.policies.slices import Slice, check_slices, mean_train_flops_S, next_slice
+from curricula.policies.roles import Roles, nearest_offered
+from curricula.policies.slices import Slice, check_slices, next_slice
 from curricula.policy import CurriculumPolicy
 from curricula.probes import draw_probe, probe_reserve_flops
-from curricula.types import ExampleTable, Floats, Ints, ProbePlan, RunState, StagePlan, Supervision, SupervisionKind
+from curricula.types import Floats, Ints, ProbePlan, RunState, StagePlan
 
-LIGHT: tuple[SupervisionKind, ...] = ("answer", "response", "short", "truncated", "compressed", "reasoning")
-MIDDLE: tuple[SupervisionKind, ...] = ("compressed", "short", "response", "truncated", "reasoning", "answer")
-DEEP: tuple[SupervisionKind, ...] = ("reasoning", "compressed", "truncated", "short", "response", "answer")
 REACH_NOISE = 0.05
 """A predicted probability that is higher by less than this is not higher."""
 
@@ -117,7 +115,7 @@ class Routed(CurriculumPolicy):
         if deep_flops >= self.deep_passes * pass_flops:
             deep_N &= ~(reach_NS[:, roles.middle] > reach_NS[:, roles.deep] + REACH_NOISE)
         wanted_N = np.where(is_light_N, roles.light, np.where(deep_N, roles.deep, roles.middle))
-        return _nearest_offered(table, wanted_N.astype(np.int32), roles)
+        return nearest_offered(table, wanted_N.astype(np.int32), np.arange(len(table), dtype=np.int32), roles)
 
     def _probe(self, state: RunState, piece: Slice, roles: Roles) -> ProbePlan | None:
         if piece.last:
@@ -131,39 +129,5 @@ class Routed(CurriculumPolicy):
         )
 
 
-@dataclass(frozen=True, kw_only=True)
-class Roles:
-    """Which supervision of a corpus plays which part, as columns of the S axis.
-
-    Example: a corpus of answers and reasoning has no compressed kind, so its middle is the full trace.
-        Roles(light=0, middle=1, deep=1)
-    """
-
-    light: int
-    middle: int
-    deep: int
-
-    @classmethod
-    def of(cls, table: ExampleTable) -> Roles:
-        """The cheapest supervision of the first kind offered in each order of preference."""
-        cost_S = mean_train_flops_S(table)
-        kind_S = [Supervision.parse(name).kind for name in table.supervisions]
-        columns = [column for column in range(len(kind_S)) if np.isfinite(cost_S[column])]
-
-        def cheapest(preference: tuple[SupervisionKind, ...]) -> int:
-            return min(columns, key=lambda column: (preference.index(kind_S[column]), cost_S[column], column))
-
-        return cls(light=cheapest(LIGHT), middle=cheapest(MIDDLE), deep=cheapest(DEEP))
-
-
 def _spent_on(state: RunState, supervision: str) -> int:
     return sum(flops for result in state.history for name, _, flops in result.mix if name == supervision)
-
-
-def _nearest_offered(table: ExampleTable, wanted_N: Ints, roles: Roles) -> Ints:
-    offered_NS = table.offered_NS
-    column_N = np.where(offered_NS[np.arange(len(table)), wanted_N], wanted_N, -1)
-    cheap_first = np.argsort(mean_train_flops_S(table), kind="stable")
-    for column in (roles.middle, roles.light, roles.deep, *cheap_first):
-        column_N = np.where((column_N < 0) & offered_NS[:, column], column, column_N)
-    return column_N.astype(np.int32)

@@ -42,7 +42,10 @@ def next_slice(state: RunState, *, shares: tuple[float, ...], slices: int) -> Sl
     """
     remaining_flops = state.remaining_flops
     cost_S = mean_train_flops_S(state.train)
-    if not np.isfinite(cost_S).any() or remaining_flops < END_ROWS * np.nanmin(state.train.train_flops_NS):
+    if not np.isfinite(cost_S).any():
+        return None
+    # The first stage is planned whatever it costs: the controller then says how much too small the budget is.
+    if state.history and remaining_flops < END_ROWS * np.nanmin(state.train.train_flops_NS):
         return None
     phases: list[int] = []
     ends: list[float] = []

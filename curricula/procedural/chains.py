@@ -13,9 +13,10 @@ from curricula.types import Domain
 
 
 def add(rng: np.random.Generator, difficulty: int, domain: Domain) -> Problem:
-    """Two-digit addition; three digits in the transfer domain."""
+    """Two-digit addition, the easy ones with small digits and few carries; three digits in the transfer domain."""
     width = size((2, 2, 2, 3), difficulty, domain)
-    left, right = digits_of(rng, width), digits_of(rng, width)
+    largest = size((6, 8, 9, 9), difficulty, domain)
+    left, right = digits_of(rng, width, largest), digits_of(rng, width, largest)
     columns = add_columns(left, right)
     names = ("units", "tens", "hundreds")
     spoken = "; ".join(
@@ -34,7 +35,8 @@ def add(rng: np.random.Generator, difficulty: int, domain: Domain) -> Problem:
 
 def chain(rng: np.random.Generator, difficulty: int, domain: Domain) -> Problem:
     """A modular chain of three steps, of which ever more double; four in the transfer domain."""
-    walk = modular_chain(rng, size((3, 3, 3, 4), difficulty, domain), doubling_share=0.2 * difficulty)
+    doublings = size((0, 2, 4, 4), difficulty, domain)
+    walk = modular_chain(rng, size((3, 3, 3, 4), difficulty, domain), doubling_share=0.1 * doublings)
     spoken = "; ".join(
         f"step {step} makes {raw} which is {state} mod 10"
         for step, raw, state in zip(walk.steps, walk.raw, walk.states, strict=True)

@@ -30,11 +30,6 @@ class Column:
         carry = f"+{self.carry}" if self.carry else ""
         return f"{self.left}+{self.right}{carry}={self.total}"
 
-    @property
-    def padded(self) -> str:
-        """The equation at a constant width, the carry always named and the total in two digits."""
-        return f"{self.left}+{self.right}+{self.carry}={self.total:02d}"
-
 
 def add_columns(left: str, right: str) -> list[Column]:
     """The columns of left + right, units first; the shorter number is padded with zeros."""
@@ -66,11 +61,6 @@ class Partial:
         """The step as an equation, the carry named only where there is one."""
         carry = f"+{self.carry}" if self.carry else ""
         return f"{self.digit}*{self.factor}{carry}={self.total}"
-
-    @property
-    def padded(self) -> str:
-        """The equation at a constant width, the carry always named and the total in two digits."""
-        return f"{self.digit}*{self.factor}+{self.carry}={self.total:02d}"
 
 
 def multiply_digits(number: str, factor: int) -> list[Partial]:

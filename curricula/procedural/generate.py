@@ -25,7 +25,7 @@ PATIENCE = 200
 
 
 def generate(
-    *, examples: int, seed: int, families: Sequence[str] | None = None, transfer_share: float = 0.06
+    *, examples: int, seed: int, families: Sequence[str] | None = None, transfer_share: float = 0.02
 ) -> list[Example]:
     """Make worked examples of the named families (all where None), taking turns between them.
 
@@ -34,11 +34,12 @@ def generate(
     that runs out of prompts gives fewer examples.
 
     Args:
-        examples: how many to make, shared equally (the first families take the remainder).
+        examples: how many to make at most, shared equally (the first families take the remainder).
         transfer_share: share of each family's examples from its transfer domain, in [0, 1].
 
     Raises:
-        ValueError: an unknown or repeated family, a negative number of examples, or a share outside [0, 1].
+        ValueError: an unknown or repeated family or none, a negative number of examples or seed, or a share outside
+            [0, 1].
     """
     if examples < 0:
         raise ValueError(f"examples must be 0 or more, got {examples}")

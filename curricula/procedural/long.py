@@ -7,22 +7,27 @@ from types import MappingProxyType
 
 import numpy as np
 
-from curricula.procedural.columns import LETTERS, add_columns, modular_chain, multiply_digits
+from curricula.procedural.columns import LETTERS, add_columns, modular_chain
 from curricula.procedural.problem import Family, Problem, digits_of, every, size
 from curricula.types import Domain
+
+ROADS = {"r": "3071958246", "g": "7620814593", "b": "1598763402"}
+"""The map of `walk`: ROADS[colour][place] is where that road leads; the roads of a colour form a permutation."""
 
 
 def long_add(rng: np.random.Generator, difficulty: int, domain: Domain) -> Problem:
     """Four-digit addition, places named by letter; the easy ones carry less; five digits in the transfer domain."""
     width = size((4, 4, 4, 5), difficulty, domain)
     largest = size((5, 7, 9, 9), difficulty, domain)
-    left, right = ("".join(str(digit) for digit in rng.integers(1, largest + 1, size=width)) for _ in range(2))
+    left, right = digits_of(rng, width, largest), digits_of(rng, width, largest)
     columns = add_columns(left, right)
+    equations: list[str] = []
     states: list[str] = []
     written = ""
     for place, (letter, column) in enumerate(zip(LETTERS, columns, strict=False), start=1):
         written = f"{column.total % 10 if place < width else column.total}{written}"
         equation = f"{letter}{column.left}+{letter.upper()}{column.right}+{column.carry}={column.total:02d}"
+        equations.append(equation)
         # Padded to one width, so that each step copies the sum so far from a constant distance.
         states.append(f"{equation} {written:.>6}")
     totals = [str(column.total) for column in columns]
@@ -33,79 +38,58 @@ def long_add(rng: np.random.Generator, difficulty: int, domain: Domain) -> Probl
         prompt=f"{first} + {second}" if domain == "in_domain" else f"sum {first} and {second}",
         answer=str(int(left) + int(right)),
         short=every(totals, 2),
-        compressed=every(totals, 3),
+        compressed=every(equations, 3),
         reasoning=", ".join(states),
-    )
-
-
-def long_times(rng: np.random.Generator, difficulty: int, domain: Domain) -> Problem:
-    """A two-digit number times another whose digits are 1 to 5; three by two digits in the transfer domain."""
-    number = digits_of(rng, size((2, 2, 2, 3), difficulty, domain))
-    factor = f"{rng.integers(1, 6)}{rng.integers(1, 6)}"
-    products = [f"{int(number) * int(digit) * 10**place:04d}" for place, digit in enumerate(reversed(factor))]
-    rows = [
-        " ".join(step.padded for step in multiply_digits(number, int(digit))) + f" row {product},"
-        for digit, product in zip(reversed(factor), products, strict=True)
-    ]
-    columns = add_columns(products[0], products[1])
-    return Problem(
-        prompt=f"{number}*{factor}=" if domain == "in_domain" else f"the product of {number} and {factor}",
-        answer=str(int(number) * int(factor)),
-        short=str(int(products[0])),
-        compressed=str(int(products[1])),
-        reasoning=f"{' '.join(rows)} {' '.join(column.padded for column in columns)}",
     )
 
 
 def long_chain(rng: np.random.Generator, difficulty: int, domain: Domain) -> Problem:
     """A modular chain of six steps, of which ever more double; eight in the transfer domain."""
-    walk = modular_chain(rng, size((6, 6, 6, 8), difficulty, domain), doubling_share=0.2 * difficulty)
+    doublings = size((0, 2, 4, 4), difficulty, domain)
+    walk = modular_chain(rng, size((6, 6, 6, 8), difficulty, domain), doubling_share=0.1 * doublings)
     states = [str(state) for state in walk.states]
+    equations = [f"{step}={state}" for step, state in zip(walk.steps, states, strict=True)]
     return Problem(
         prompt=f"start {walk.start} {walk.listed} mod 10"
         if domain == "in_domain"
         else f"take {walk.start} {walk.listed}, end?",
         answer=states[-1],
         short=every(states[:-1], 2),
-        compressed=every(states[:-1], 3),
-        reasoning=", ".join(
-            f"{step}={raw:02d} so {state}" for step, raw, state in zip(walk.steps, walk.raw, states, strict=True)
-        ),
+        compressed=every(equations, 3),
+        reasoning=" ".join(equations),
     )
 
 
 def walk(rng: np.random.Generator, difficulty: int, domain: Domain) -> Problem:
-    """Follow one-way roads between lettered places: three or four steps on a ring of seven, five on eight in transfer.
-
-    The ring is longer than the walk by three or more, so that going backwards is no short cut.
-    """
-    length = size((3, 4, 4, 5), difficulty, domain)
-    places = "abcdefg" if domain == "in_domain" else "abcdefgh"
-    order = [places[index] for index in rng.permutation(len(places))]
-    path = order[: length + 1]
-    roads = dict(zip(order, order[1:] + order[:1], strict=True))
-    # The far end of a road is a capital, so that a place is found as a start and never taken for an end.
-    listed = " ".join(f"{place}{roads[place].upper()}" for place in places)
+    """Six steps along red, green (and, but for the easy ones, blue) roads of one fixed map, never shown: see ROADS."""
+    length = size((6, 6, 6, 8), difficulty, domain)
+    colours = size((2, 3, 3, 3), difficulty, domain)
+    path = [str(rng.integers(10))]
+    moves: list[str] = []
+    for letter in LETTERS[:length]:
+        colour = "rgb"[rng.integers(colours)]
+        path.append(ROADS[colour][int(path[-1])])
+        moves.append(f"{letter}{colour}")
+    listed = " ".join(moves)
     return Problem(
-        prompt=f"{listed} from {path[0]} go {length}"
-        if domain == "in_domain"
-        else f"{listed}, {length} on from {path[0]}",
+        prompt=f"from {path[0]} walk {listed}" if domain == "in_domain" else f"at place {path[0]}, follow {listed}",
         answer=path[-1],
         short=every(path[1:-1], 2),
-        compressed=every(path[1:-1], 2),
-        reasoning=", ".join(
-            f"step {number} is {path[number - 1]}{path[number].upper()}" for number in range(1, length + 1)
+        compressed=every([f"{move} {place}" for move, place in zip(moves, path[1:], strict=True)], 2),
+        reasoning=" ".join(
+            f"{move}{before}={after}" for move, (before, after) in zip(moves, pairwise(path), strict=True)
         ),
     )
 
 
 def swaps(rng: np.random.Generator, difficulty: int, domain: Domain) -> Problem:
-    """Three cups in a row, exchanged pair by pair: 1 the first two, 2 the last two, 3 the outer two."""
-    length = size((5, 5, 6, 8), difficulty, domain)
+    """Three cups in a row, exchanged six times: 1 the first two, 2 the last two, 3 (not in easy ones) the outer two."""
+    length = size((6, 6, 6, 8), difficulty, domain)
+    kinds = size((2, 3, 3, 3), difficulty, domain)
     states = ["".join("xyz"[place] for place in rng.permutation(3))]
     moves: list[str] = []
     for letter in LETTERS[:length]:
-        move = int(rng.integers(1, 4))
+        move = int(rng.integers(1, kinds + 1))
         left, middle, right = states[-1]
         states.append({1: middle + left + right, 2: left + right + middle, 3: right + middle + left}[move])
         moves.append(f"{letter}{move}")
@@ -114,17 +98,14 @@ def swaps(rng: np.random.Generator, difficulty: int, domain: Domain) -> Problem:
         prompt=f"{states[0]} swap {listed}" if domain == "in_domain" else f"cups {states[0]}, trade {listed}",
         answer=states[-1],
         short=every(states[1:-1], 2),
-        compressed=every(states[1:-1], 3),
-        reasoning=", ".join(
-            f"{move} {before} to {after}" for move, (before, after) in zip(moves, pairwise(states), strict=True)
-        ),
+        compressed=every([f"{move} {state}" for move, state in zip(moves, states[1:], strict=True)], 2),
+        reasoning=", ".join(f"{move} gives {state}" for move, state in zip(moves, states[1:], strict=True)),
     )
 
 
 LONG: MappingProxyType[str, Family] = MappingProxyType(
     {
         "long_add": long_add,
-        "long_times": long_times,
         "long_chain": long_chain,
         "walk": walk,
         "swaps": swaps,

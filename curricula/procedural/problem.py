@@ -38,9 +38,10 @@ def size(sizes: Sequence[int], difficulty: int, domain: Domain) -> int:
     return sizes[LEVELS] if domain == "transfer" else sizes[difficulty]
 
 
-def digits_of(rng: np.random.Generator, count: int) -> str:
-    """A number of `count` decimal digits without a leading zero, as text."""
-    return str(rng.integers(10 ** (count - 1), 10**count))
+def digits_of(rng: np.random.Generator, count: int, largest: int = 9) -> str:
+    """A number of `count` decimal digits up to `largest`, without a leading zero, as text."""
+    first = rng.integers(1, largest + 1)
+    return "".join(str(digit) for digit in (first, *rng.integers(largest + 1, size=count - 1)))
 
 
 def every(steps: Sequence[str], stride: int) -> str:

@@ -25,7 +25,7 @@ TIMES = ("now", "today", "again")
 def bigger(rng: np.random.Generator, difficulty: int, domain: Domain) -> Problem:
     """The bigger of two two-digit numbers, three digits in transfer; the easy ones differ in the first digit."""
     width = size((2, 2, 2, 3), difficulty, domain)
-    differing = 1 if difficulty == 0 else width
+    differing = size((1, 2, 2, 3), difficulty, domain)
     left, right = digits_of(rng, width), digits_of(rng, width)
     while left[:differing] == right[:differing]:
         right = digits_of(rng, width)

@@ -37,7 +37,7 @@ def _plan(
         sizes=SIZES,
         ceiling_flops=ceiling_flops,
         seed=seed,
-        key=rows_digest(np.arange(len(share)), np.zeros(len(share)), share),
+        key=rows_digest(np.arange(len(share)), np.zeros(len(share), dtype=np.int64), share),
         drawn=drawn,
     )
     return steps
@@ -133,7 +133,5 @@ def test_short_answers_are_not_padded_to_long_traces() -> None:
     targets = np.array([3] * 20 + [200] * 2, dtype=np.int32)
     steps = _plan(targets, ceiling_flops=10**9)
     positions = sum(step.positions for step in steps)
-    tokens = sum(
-        int((11 + targets[batch.row_B]).sum()) for step in steps for batch in step.micro_batches
-    )
+    tokens = sum(int((11 + targets[batch.row_B]).sum()) for step in steps for batch in step.micro_batches)
     assert positions < 1.35 * tokens

@@ -8,6 +8,7 @@ import numpy as np
 import pytest
 import torch
 import torch.nn.functional as F
+from transformers import GenerationConfig
 
 from curricula.corpus import Corpus
 from curricula.procedural import generate
@@ -29,7 +30,9 @@ def generator(tmp_path_factory: pytest.TempPathFactory) -> Generator:
     corpus = Corpus.build(generate(examples=300, seed=4), name="small")
     student = load_student("tiny-0.2m", seed=1, cache_dir=folder)
     with torch.no_grad():  # a larger head makes an untrained student end at different places
-        student.model.get_input_embeddings().weight.mul_(30)
+        embedding = student.model.get_input_embeddings()
+        assert isinstance(embedding, torch.nn.Embedding)
+        embedding.weight.mul_(30)
     store = open_tokens(corpus, student.tokenizer, max_tokens=512, cache_dir=folder)
     shape = model_shape(student.model)
     return Generator(student=student, store=store, shape=shape, max_output_tokens=CAP, micro_batch_tokens=800)
@@ -59,12 +62,22 @@ def test_a_batch_says_what_plain_generate_says_one_by_one(generator: Generator) 
         assert batch.text_Q[place] == generator.student.tokenizer.decode([token for token in plain if token != end])
 
 
+def test_a_students_own_generation_settings_do_not_change_its_answers(generator: Generator) -> None:
+    model = generator.student.model
+    plain = generator.generate_batch(list(range(8)), mode="free", purpose="probe")
+    own = model.generation_config
+    habits = GenerationConfig(repetition_penalty=9.0, no_repeat_ngram_size=1, num_beams=2, min_new_tokens=CAP)
+    model.generation_config = habits
+    again = generator.generate_batch(list(range(8)), mode="free", purpose="probe")
+    assert model.generation_config is habits
+    model.generation_config = own
+    assert again.text_Q == plain.text_Q
+
+
 def test_generation_stays_within_its_reservation(generator: Generator) -> None:
     examples = np.arange(30)
     counts = generator.store.prompt_tokens_N[examples]
-    ceiling = generation_ceiling_flops(
-        generator.shape, counts, batch_rows=7, max_output_tokens=CAP, prefix_tokens=1
-    )
+    ceiling = generation_ceiling_flops(generator.shape, counts, batch_rows=7, max_output_tokens=CAP, prefix_tokens=1)
     spent = sum(
         generator.generate_batch(examples[batch].tolist(), mode="think", purpose="probe").charge.flops
         for batch in prompt_batches(counts, batch_rows=7)

@@ -71,7 +71,7 @@ def test_labels_cover_the_target_and_nothing_else(
                 assert learnt[-1] == student.tokenizer.eos_token_id
                 assert student.tokenizer.decode(learnt[:-1]) == texts[(example, supervision)]
                 first = int((at != IGNORED_LABEL).nonzero()[0])
-                read = student.tokenizer.decode(tensors.input_ids[b][:first])
+                read = str(student.tokenizer.decode(tensors.input_ids[b][:first]))
                 assert prompts[example] in read
                 assert read.endswith("\n" if template is None else "<|assistant|>")
 

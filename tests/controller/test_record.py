@@ -1,0 +1,222 @@
+"""A run's folder: what is appended is read back, what was cut off is gone, what changed is refused by name."""
+
+from __future__ import annotations
+
+import dataclasses
+import json
+import multiprocessing
+from collections.abc import Iterator
+from contextlib import closing, contextmanager
+from pathlib import Path
+
+import numpy as np
+import pytest
+
+from controller.config import Json
+from controller.controller import run
+from controller.record import RunFolder, RunFolderError, read_run
+from curricula.policies import Fixed
+from curricula.types import RunState, StageResult
+from tests.controller.worlds import FakeRecord, FakeStudents, fresh_state
+
+IDENTITY: dict[str, Json] = {
+    "config": {"seed": 0, "policy": {"supervision": "answer"}},
+    "tasks": ["add", "copy"],
+    "supervisions": ["answer"],
+}
+
+
+def _history(probe_examples: int = 4) -> RunState:
+    students, record = FakeStudents(), FakeRecord()
+    policy = Fixed(supervision="compressed", slices=4, probe_examples=probe_examples)
+    return run(policy=policy, state=fresh_state(60_000_000), trainer=students, evaluator=students, record=record)
+
+
+@contextmanager
+def _folder(path: Path, history: tuple[StageResult, ...]) -> Iterator[RunFolder]:
+    folder = RunFolder.open(path, resume=False)
+    try:
+        folder.begin(IDENTITY, {"seed": 0})
+        for result in history:
+            (folder.checkpoints / result.checkpoint).mkdir(parents=True)
+            folder.append([result])
+        yield folder
+    finally:
+        folder.close()
+
+
+def _same(ours: StageResult, theirs: StageResult) -> bool:
+    for field in dataclasses.fields(StageResult):
+        mine, other = getattr(ours, field.name), getattr(theirs, field.name)
+        if isinstance(mine, np.ndarray):
+            if not np.array_equal(mine, other, equal_nan=True):
+                return False
+        elif field.name == "probe":
+            if (mine is None) != (other is None):
+                return False
+            if mine is not None and not all(
+                np.array_equal(getattr(mine, name), getattr(other, name), equal_nan=name == "loss_P")
+                for name in ("example_P", "condition_P", "solved_P", "output_tokens_P", "loss_P")
+            ):
+                return False
+        elif mine != other:
+            return False
+    return True
+
+
+def test_what_was_appended_is_read_back_exactly(tmp_path: Path) -> None:
+    history = _history().history
+    with _folder(tmp_path / "run", history):
+        pass
+    read = read_run(tmp_path / "run").results
+    assert len(read) == len(history) > 3
+    assert all(_same(ours, theirs) for ours, theirs in zip(history, read, strict=True))
+
+
+def test_a_line_cut_off_by_a_kill_is_dropped_and_the_file_mended(tmp_path: Path) -> None:
+    history = _history().history
+    with _folder(tmp_path / "run", history) as folder:
+        stages = tmp_path / "run" / "stages.jsonl"
+        whole = stages.read_bytes()
+        stages.write_bytes(whole + b'{"index": 99, "round"')
+        assert len(folder.rewind()) == len(history)
+        assert stages.read_bytes() == whole
+
+
+def test_a_stage_without_its_checkpoint_is_rewound(tmp_path: Path) -> None:
+    history = _history().history
+    with _folder(tmp_path / "run", history) as folder:
+        (folder.checkpoints / history[-1].checkpoint).rmdir()
+        assert [result.index for result in folder.rewind()] == [result.index for result in history[:-1]]
+        assert len((tmp_path / "run" / "stages.jsonl").read_text().splitlines()) == len(history) - 1
+
+
+def test_a_round_of_which_any_checkpoint_is_gone_is_rewound(tmp_path: Path) -> None:
+    first, second = _history().history[:2]
+    twin = dataclasses.replace(second, index=2, checkpoint="0002")
+    with _folder(tmp_path / "run", (first,)) as folder:
+        (folder.checkpoints / "0002").mkdir()
+        folder.append([second, twin])
+        assert [result.index for result in folder.rewind()] == [0]
+
+
+def test_what_a_killed_driver_left_behind_is_gone_after_a_resume(tmp_path: Path) -> None:
+    history = _history(probe_examples=0).history
+    with _folder(tmp_path / "run", history) as folder:
+        folder.note(event="attempt")
+        for name in (".0009.1f2e", "0009", ".trl"):
+            (folder.checkpoints / name).mkdir()
+            (folder.checkpoints / name / "state.safetensors").write_bytes(b"half")
+        (folder.checkpoints / "stray").write_text("a file")
+        for name in ("0009.npz", "0010.tmp"):
+            (folder.folder / "plans" / name).write_bytes(b"half")
+        timings = folder.folder / "timings.jsonl"
+        noted = timings.read_text()
+        timings.write_text(noted + '{"time": 1')
+        assert len(folder.rewind()) == len(history)
+        assert [path.name for path in folder.checkpoints.iterdir()] == [history[-1].checkpoint]
+        plans = sorted(path.name for path in (folder.folder / "plans").iterdir())
+        assert plans == [f"{result.checkpoint}.npz" for result in history]
+        assert timings.read_text() == noted
+        assert folder.existing(history) == (history[-1].checkpoint,)
+
+
+def test_a_run_killed_before_its_first_checkpoint_is_resumed_from_nothing(tmp_path: Path) -> None:
+    with _folder(tmp_path / "run", ()) as folder:
+        assert folder.rewind() == ()
+        assert folder.existing(()) == ()
+
+
+def test_arrays_that_are_missing_are_named(tmp_path: Path) -> None:
+    with _folder(tmp_path / "run", _history().history[:1]) as folder:
+        (folder.folder / "plans" / "0000.npz").unlink()
+        with pytest.raises(RunFolderError, match=r"0000\.npz is missing"):
+            folder.rewind()
+
+
+def test_a_round_that_lacks_a_fork_is_dropped(tmp_path: Path) -> None:
+    first, second = _history().history[:2]
+    twin = dataclasses.replace(second, index=2, checkpoint="0002")
+    with _folder(tmp_path / "run", (first,)) as folder:
+        for result in (second, twin):
+            (folder.checkpoints / result.checkpoint).mkdir()
+        folder.append([second, twin])
+        stages = tmp_path / "run" / "stages.jsonl"
+        lines = stages.read_text().splitlines(keepends=True)
+        stages.write_text("".join(lines[:2]))
+        assert [result.index for result in folder.rewind()] == [0]
+
+
+def test_arrays_that_were_tampered_with_are_refused(tmp_path: Path) -> None:
+    history = _history().history
+    with _folder(tmp_path / "run", history):
+        pass
+    np.savez(tmp_path / "run" / "plans" / "0000.npz", example_R=np.zeros(1), supervision_R=np.zeros(1))
+    with pytest.raises(RunFolderError, match=r"not what stages\.jsonl recorded"):
+        read_run(tmp_path / "run")
+
+
+def test_a_changed_configuration_is_refused_with_the_fields_named(tmp_path: Path) -> None:
+    with _folder(tmp_path / "run", ()):
+        pass
+    folder = RunFolder.open(tmp_path / "run", resume=True)
+    changed = {**IDENTITY, "config": {"seed": 1, "policy": {"supervision": "short"}}}
+    with (
+        closing(folder),
+        pytest.raises(
+            RunFolderError, match=r'config\.policy\.supervision: "answer" there, "short" now; config\.seed: 0'
+        ),
+    ):
+        folder.begin(changed, {"seed": 1})
+
+
+def test_a_folder_with_a_run_is_not_overwritten_and_an_empty_one_not_resumed(tmp_path: Path) -> None:
+    with _folder(tmp_path / "run", ()):
+        pass
+    with pytest.raises(RunFolderError, match="holds a run already"):
+        RunFolder.open(tmp_path / "run", resume=False)
+    with pytest.raises(RunFolderError, match="no run to resume"):
+        RunFolder.open(tmp_path / "none", resume=True)
+    (tmp_path / "full").mkdir()
+    (tmp_path / "full" / "thesis.tex").write_text("dear")
+    with pytest.raises(RunFolderError, match="not empty and holds no run"):
+        RunFolder.open(tmp_path / "full", resume=False)
+    (tmp_path / "file").write_text("dear")
+    with pytest.raises(RunFolderError, match="is a file"):
+        RunFolder.open(tmp_path / "file", resume=False)
+    with pytest.raises(RunFolderError, match="holds no run"):
+        read_run(tmp_path / "none")
+
+
+def _try_to_open(path: Path, answers: multiprocessing.Queue[str]) -> None:
+    try:
+        RunFolder.open(path, resume=True)
+        answers.put("opened")
+    except RunFolderError as error:
+        answers.put(str(error))
+
+
+def test_a_folder_in_use_is_refused_to_another_process(tmp_path: Path) -> None:
+    with _folder(tmp_path / "run", ()):
+        context = multiprocessing.get_context("spawn")
+        answers = context.Queue()
+        other = context.Process(target=_try_to_open, args=(tmp_path / "run", answers))
+        other.start()
+        assert "in use" in answers.get(timeout=60)
+        other.join()
+
+
+def test_only_named_checkpoints_are_kept(tmp_path: Path) -> None:
+    history = _history().history[:3]
+    with _folder(tmp_path / "run", history) as folder:
+        folder.retain(["0001"])
+        assert [path.name for path in folder.checkpoints.iterdir()] == ["0001"]
+
+
+def test_stage_lines_hold_losses_in_full_precision(tmp_path: Path) -> None:
+    result = _history().history[0]
+    assert result.probe is not None
+    exact = dataclasses.replace(result.probe, loss_P=np.full(len(result.probe.loss_P), 1 / 3))
+    with _folder(tmp_path / "run", (dataclasses.replace(result, probe=exact),)) as folder:
+        line = json.loads((folder.folder / "stages.jsonl").read_text())
+        assert set(line["probe"]["loss"]) == {1 / 3}

@@ -1,0 +1,41 @@
+"""What is told of a run besides its scores: lost work and seconds."""
+
+from __future__ import annotations
+
+from controller.config import Json
+from controller.summary import lost_work, train_seconds
+
+
+def _attempt(ceiling_flops: int) -> dict[str, Json]:
+    return {"event": "attempt", "ceiling_flops": ceiling_flops}
+
+
+def _trained(*, tokens: int = 100, lost_workers: int = 0) -> dict[str, Json]:
+    return {"event": "trained", "tokens": [tokens], "loop_seconds": [1.5, 2], "lost_workers": lost_workers}
+
+
+RECORDED: dict[str, Json] = {"event": "recorded"}
+
+
+def test_an_attempt_that_was_recorded_is_not_lost() -> None:
+    assert lost_work([_attempt(10), _trained(), RECORDED] * 2) == {"attempts": 0, "flops_at_most": 0}
+
+
+def test_a_driver_killed_while_training_or_while_probing_lost_its_attempt() -> None:
+    done = [_attempt(10), _trained(), RECORDED]
+    assert lost_work([_attempt(7), *done]) == {"attempts": 1, "flops_at_most": 7}
+    assert lost_work([_attempt(7), _trained(), *done]) == {"attempts": 1, "flops_at_most": 7}
+
+
+def test_a_worker_that_died_lost_its_attempt() -> None:
+    timings = [_attempt(10), _trained(lost_workers=2), RECORDED]
+    assert lost_work(timings) == {"attempts": 2, "flops_at_most": 20}
+
+
+def test_an_attempt_that_bought_no_step_was_none() -> None:
+    timings = [_attempt(10), _trained(tokens=0), _attempt(12), _trained(), RECORDED, _attempt(1), _trained(tokens=0)]
+    assert lost_work(timings) == {"attempts": 0, "flops_at_most": 0}
+
+
+def test_seconds_of_all_loops_are_added() -> None:
+    assert train_seconds([_attempt(10), _trained(), RECORDED, _trained()]) == 7.0
