@@ -12,9 +12,17 @@ from pathlib import Path
 from typing import Literal
 
 from curricula.policy import CurriculumPolicy
+from curricula.procedural import FAMILIES
 from trainers.schedule import Schedule
 
 Json = None | bool | int | float | str | list["Json"] | dict[str, "Json"]
+
+PROCEDURAL: dict[str, tuple[str, ...]] = {
+    # Ten families that a tiny student can learn in minutes: five need no trace, three a short one, two a long one.
+    "procedural": ("bigger", "last_digit", "copy", "label", "sort", "add", "chain", "maximum", "long_chain", "walk"),
+    "procedural-all": tuple(FAMILIES),  # harder ones beside them, for larger students and budgets
+}
+"""The corpora that are made here, by name, and their families."""
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -23,7 +31,7 @@ class RunConfig:
 
     policy: CurriculumPolicy
     student: str = "tiny"  # tiny-0.2m, tiny, tiny-3m, a Hugging Face folder or id, or a .gguf file
-    corpus: str = "procedural"  # procedural, a saved corpus, a .jsonl or .parquet file, or a GSM8K folder
+    corpus: str = "procedural"  # procedural, procedural-all, a saved corpus, a GSM8K folder, or a .jsonl or .parquet
     total_flops: float = 6e12  # the one budget: training, probes and bought features
     seed: int = 0
     final_split: Literal["dev", "test"] = "dev"  # test is opened once, for the configuration you report

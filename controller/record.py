@@ -6,6 +6,8 @@ stages.jsonl     one line a stage: byte for byte the same for the same config (C
 timings.jsonl    clocks and attempts, which no policy ever sees
 plans/           each stage's rows with how often they were drawn and their last loss, as .npz
 checkpoints/     weights, moments and data cursor
+
+A folder whose run ended before its first stage was recorded (a refused plan, a budget too small) is free again.
 """
 
 from __future__ import annotations
@@ -36,6 +38,8 @@ STAGES, TIMINGS, CONFIG, IDENTITY, SUMMARY, LOCK = (
     "summary.json",
     "run.lock",
 )
+_PARTS = (STAGES, TIMINGS, CONFIG, IDENTITY, LOCK, "plans", "checkpoints", "report.html")
+"""What may lie in the folder of a run that recorded no stage."""
 
 
 class RunFolderError(ValueError):
@@ -71,27 +75,31 @@ class RunFolder:
     def open(cls, folder: Path, *, resume: bool) -> RunFolder:
         """Take a folder for a new run, or an old one to go on with.
 
+        A new run also takes the folder of one that recorded no stage, and clears it.
+
         Raises:
             RunFolderError: it is in use; it holds something and this is no resume; it holds no run to resume.
         """
-        started = (folder / IDENTITY).exists()
-        if resume and not started:
+        if resume and not (folder / IDENTITY).exists():
             raise RunFolderError(f"{folder} holds no run to resume; start one without --resume")
-        if not resume and started:
-            raise RunFolderError(
-                f"{folder} holds a run already; go on with it (--resume true) or name another --output_dir"
-            )
         if folder.exists() and not folder.is_dir():
             raise RunFolderError(f"{folder} is a file; --output_dir names a folder")
-        if not resume and folder.exists() and any(path.name != LOCK for path in folder.iterdir()):
-            raise RunFolderError(f"{folder} is not empty and holds no run; name another --output_dir")
+        if not resume:
+            _refuse_taken(folder)
         folder.mkdir(parents=True, exist_ok=True)
         lock = (folder / LOCK).open("a+")
         try:
             fcntl.flock(lock, fcntl.LOCK_EX | fcntl.LOCK_NB)  # the kernel drops it when the process ends, however
+            if not resume:
+                _refuse_taken(folder)  # again: a run may have come and gone before the lock was ours
+                _delete_others(folder, [LOCK, IDENTITY])
+                (folder / IDENTITY).unlink(missing_ok=True)  # last: without it the rest would pass for another's
         except BlockingIOError:
             lock.close()
             raise RunFolderError(f"{folder} is in use by another process; wait for it, or name another") from None
+        except (RunFolderError, OSError):
+            lock.close()
+            raise
         return cls(folder, lock)
 
     def close(self) -> None:
@@ -110,10 +118,11 @@ class RunFolder:
             if fingerprint(theirs) != fingerprint(identity):
                 fields = "; ".join(differing_fields(identity, theirs))
                 raise RunFolderError(f"{self.folder} holds a run of another configuration: {fields}")
-            return
+        else:
+            _write(path, json.dumps(dict(identity), indent=1, sort_keys=True))
+        if not (self.folder / CONFIG).exists():
+            _write(self.folder / CONFIG, yaml.safe_dump(dict(config), sort_keys=False))
         (self.folder / "plans").mkdir(exist_ok=True)
-        _write(self.folder / CONFIG, yaml.safe_dump(dict(config), sort_keys=False))
-        _write(path, json.dumps(dict(identity), indent=1, sort_keys=True))
 
     def append(self, results: Iterable[StageResult]) -> None:
         """Add a round: its arrays first, then all its lines at once."""
@@ -203,6 +212,19 @@ def read_run(folder: Path) -> RunRecord:
         tasks=tuple(identity["tasks"]),
         supervisions=tuple(identity["supervisions"]),
     )
+
+
+def _refuse_taken(folder: Path) -> None:
+    """Refuse a folder that a new run must not have: one with recorded stages, or with what is no part of a run."""
+    if _whole_lines(folder / STAGES) or (folder / SUMMARY).exists():
+        raise RunFolderError(
+            f"{folder} holds a run already; go on with it (--resume true) or name another --output_dir"
+        )
+    parts = _PARTS if (folder / IDENTITY).exists() else (LOCK,)
+    # Files are written aside, and folders renamed before they are deleted: a kill leaves such names behind.
+    allowed = {*parts, *(f".{name}{ending}" for name in _PARTS for ending in (".aside", ".deleted"))}
+    if folder.is_dir() and any(path.name not in allowed for path in folder.iterdir()):
+        raise RunFolderError(f"{folder} is not empty and holds no run; name another --output_dir")
 
 
 def _load_result(folder: Path, line: Mapping[str, Json]) -> StageResult:

@@ -5,7 +5,9 @@ from __future__ import annotations
 import dataclasses
 import difflib
 import json
+import shutil
 import time
+import uuid
 from collections.abc import Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass
@@ -16,25 +18,20 @@ import numpy as np
 from numpy.typing import NDArray
 
 from controller.actors import Crew, WorkerSpec, start_ray
-from controller.config import Json, RunConfig, Where, config_dict
+from controller.config import PROCEDURAL, Json, RunConfig, Where, config_dict
 from controller.controller import latest, run
 from controller.record import RunFolder
 from controller.resolve import resolve_corpus, resolve_student, resolve_threads
 from controller.students import Doing, Students
 from controller.tables import Identity, Settings, TokenCounts, build_table
 from curricula.corpus import Corpus, open_corpus
-from curricula.procedural import FAMILIES, generate
+from curricula.procedural import generate
 from curricula.types import RunState, Split
 from evaluators.accuracy import score
 from trainers.batches import BatchSizes
 
 PROCEDURAL_EXAMPLES = 20_000
 PROCEDURAL_SEED = 0  # of the corpus, not of the run: every run is tested on the same questions
-PROCEDURAL: dict[str, tuple[str, ...]] = {
-    # Ten families that a tiny student can learn in minutes: five need no trace, three a short one, two a long one.
-    "procedural": ("bigger", "last_digit", "copy", "label", "sort", "add", "chain", "maximum", "long_chain", "walk"),
-    "procedural-all": tuple(FAMILIES),  # harder ones beside them, for larger students and budgets
-}
 LIBRARIES = ("torch", "transformers", "trl", "numpy", "scikit-learn")
 
 
@@ -65,7 +62,7 @@ class Prepared:
 
 
 def named_corpus(name: str, *, strict: bool) -> Corpus:
-    """The procedural corpus, or one on disk.
+    """A corpus that is made here, or one on disk.
 
     Raises:
         ValueError: there is none of that name; the nearest valid one is given.
@@ -97,8 +94,7 @@ def prepare(config: RunConfig, where: Where) -> Iterator[Prepared]:
     try:
         corpus = named_corpus(config.corpus, strict=config.strict)
         corpus_dir = spec.cache_dir / "corpora" / corpus.fingerprint
-        if not corpus_dir.exists():
-            corpus.save(corpus_dir)
+        _keep(corpus, corpus_dir)
         _check_splits(corpus, config)
         identity = crew.map([lambda worker: worker.describe()])[0]
         config = resolve_student(config, identity)
@@ -108,6 +104,20 @@ def prepare(config: RunConfig, where: Where) -> Iterator[Prepared]:
         yield Prepared(config=config, corpus=corpus, counts=counts, identity=identity, crew=crew)
     finally:
         crew.close()
+
+
+def _keep(corpus: Corpus, folder: Path) -> None:
+    """Save a corpus where workers read it, unless it is there; runs that start together may save the same one."""
+    if folder.exists():
+        return
+    aside = folder.with_name(f"{folder.name}.{uuid.uuid4().hex}")
+    corpus.save(aside)
+    try:
+        aside.rename(folder)
+    except OSError:
+        if not folder.exists():
+            raise
+        shutil.rmtree(aside)  # another run was first, with the same content
 
 
 def _check_splits(corpus: Corpus, config: RunConfig) -> None:

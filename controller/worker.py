@@ -18,7 +18,7 @@ from curricula.corpus import Corpus
 from curricula.types import Charge, ProbeMode, Purpose
 from evaluators.probe import Answers, grade
 from trainers.batches import Integers
-from trainers.collate import Rows
+from trainers.collate import Rows, check_logits
 from trainers.generation import Generator
 from trainers.jobs import StageJob, StageOutcome, StageProgress
 from trainers.process import default_device, set_up_process
@@ -59,7 +59,12 @@ class StudentWorker:
         )
 
     def begin(self, settings: Settings) -> None:
-        """Build the trainer and the generator."""
+        """Build the trainer and the generator.
+
+        Raises:
+            ValueError: the student computes its logits otherwise than training does.
+        """
+        check_logits(self.student.model, self.store, name=self.name, pad_id=self.student.pad_id)
         self.settings = settings
         self.generator = Generator(
             student=self.student,

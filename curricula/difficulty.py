@@ -18,10 +18,7 @@ import numpy as np
 from numpy.typing import NDArray
 from sklearn.linear_model import LogisticRegression, Ridge
 
-from curricula.features import text_features
 from curricula.types import Bools, ExampleTable, Floats, Ints, RunState
-
-__all__ = ["Difficulty", "fit_difficulty", "text_features"]
 
 MIN_ROWS = 12
 """Fewer free outcomes than this say nothing about an example."""

@@ -7,13 +7,9 @@
         warmup: float = 0.25  # share of total_flops, in [0, 1]
 
         def next_stage(self, state: RunState) -> StagePlan | None:
-            if state.remaining_flops < state.total_flops // 100:
-                return None
-            warm = state.progress < self.warmup
-            share = self.warmup if warm else 1 - self.warmup
-            return plan_uniform(
-                state, "answer" if warm else "reasoning", ceiling_flops=int(share * state.total_flops)
-            )
+            if state.rounds == 0:
+                return plan_uniform(state, "answer", ceiling_flops=int(self.warmup * state.total_flops))
+            return plan_uniform(state, "reasoning", ceiling_flops=state.remaining_flops)
 
 Its fields are its hyper-parameters. It keeps no state, reads no clock, no file and no global random numbers, so a
 resume is a replay, a search can sweep its fields, and Ray can pickle it. `check_policy` (curricula.contract) tests it.

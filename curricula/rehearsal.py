@@ -247,17 +247,19 @@ def _losses(
     tokens_R = table.target_tokens_NS[result.example_R, result.supervision_R] * result.seen_R.astype(np.float64)
     token_flops = result.charges[0].flops / max(tokens_R.sum(), 1.0)
     family_R = rehearsal.family_N[result.example_R]
+    task_R = family_R if table.tasks else np.full_like(family_R, -1)
     losses: list[TrainingLoss] = []
-    for family, column in np.argwhere(_seen_FS(rehearsal, result) > 0):
-        rows_R = (family_R == family) & (result.supervision_R == column)
+    for task, column in np.unique(np.stack([task_R, result.supervision_R])[:, result.seen_R > 0], axis=1).T:
+        rows_R = (task_R == task) & (result.supervision_R == column) & (result.seen_R > 0)
+        tokens = tokens_R[rows_R].sum()
         losses.append(
             TrainingLoss(
-                task=table.tasks[family] if table.tasks else "",
+                task=table.tasks[task] if table.tasks else "(withheld)",
                 supervision=table.supervisions[column],
                 examples=int(result.seen_R[rows_R].sum()),
-                supervised_tokens=int(tokens_R[rows_R].sum()),
-                loss=float(loss_FS[family, column]),
-                flops=int(token_flops * tokens_R[rows_R].sum()),
+                supervised_tokens=int(tokens),
+                loss=float((tokens_R[rows_R] * loss_FS[family_R[rows_R], column]).sum() / tokens),
+                flops=int(token_flops * tokens),
             )
         )
     return tuple(losses)

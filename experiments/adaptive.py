@@ -13,6 +13,7 @@ import dataclasses
 import shlex
 import sys
 import time
+from collections.abc import Callable
 from dataclasses import dataclass
 from datetime import datetime
 from pathlib import Path
@@ -24,13 +25,14 @@ from controller.actors import WorkerLostError
 from controller.config import RunConfig, Where
 from controller.ledger import OverspentError
 from controller.record import CONFIG
-from controller.session import Session, open_session, spend
+from controller.session import open_session, spend
 from controller.students import Doing
 from controller.summary import conclude
 from experiments.command_line import EXIT_INTERRUPTED, CommandLine, HelpFormatter, check_names, fail
 from experiments.pricing import print_prices
 from experiments.progress import ProgressLine, Snapshot, final_table
 from experiments.report import write_report
+from trainers.jobs import StageProgress
 from trainers.schedule import Schedule
 
 DEFAULT_POLICY = "curricula.policies.Adaptive"
@@ -92,22 +94,27 @@ class Watch:
 
     def __init__(self, doing: Doing, total_flops: int) -> None:
         self.doing, self.total_flops = doing, total_flops
+        self.ask: Callable[[], StageProgress | None] | None = None  # how far the running stage is; None: no run yet
         self.started_flops: int | None = None
         self.began = time.monotonic()
+        self.spent_flops = 0  # as last known: what a probe costs is known when the next stage begins
         self.tokens_per_second = 0.0  # as last measured: a stage has no speed of its own at first
-        self.session: Session | None = None
 
     def __call__(self) -> Snapshot | None:
         """The run at this moment."""
-        doing, session = self.doing, self.session
-        if session is None or not doing.stage:
+        doing, ask = self.doing, self.ask
+        if ask is None or not doing.stage:
             return None
-        progress = session.crew.progress() if doing.phase == "training" else None
-        spent = doing.spent_flops + (progress.flops if progress else 0)
+        progress = None
+        if doing.phase == "training":
+            before_flops, progress = doing.spent_flops, ask()
+            known_flops = max(self.spent_flops, before_flops)
+            self.spent_flops = before_flops + progress.flops if progress else known_flops
+        spent = self.spent_flops
         if self.started_flops is None:
             self.started_flops, self.began = spent, time.monotonic()
         seconds = time.monotonic() - self.began
-        speed = (spent - self.started_flops) / seconds if seconds > 1 else 0.0
+        speed = (spent - self.started_flops) / seconds if seconds > 1 and doing.phase != "testing" else 0.0
         if progress and progress.tokens and (stage_seconds := time.monotonic() - progress.started) > 0:
             self.tokens_per_second = progress.tokens / stage_seconds
         return Snapshot(
@@ -131,11 +138,11 @@ def carry_out(invocation: Invocation, console: Console) -> None:
         ProgressLine(watch),
         open_session(invocation.config, invocation.where, resume=invocation.resume, doing=doing) as session,
     ):
-        watch.session = session
+        watch.ask = session.crew.progress
         try:
             summary = conclude(session, spend(session), started=started)
         finally:
-            watch.session = None
+            watch.ask = None
         report = write_report(session.folder.folder)
     console.print(final_table(summary))
     console.print(f"report: {report}")
@@ -153,14 +160,19 @@ def main(arguments: list[str] | None = None) -> None:
         else:
             carry_out(invocation, console)
     except KeyboardInterrupt:
-        started = (where.output_dir / CONFIG).exists() and not invocation.dry_run
-        hint = f"go on with: {resume_command(where)}" if started else "nothing was done yet"
-        print(f"stopped; {hint}", file=sys.stderr)
+        print(f"stopped; {_hint(invocation) or 'nothing was done yet'}", file=sys.stderr)
         sys.exit(EXIT_INTERRUPTED)
-    except (WorkerLostError, OverspentError) as error:
-        fail(f"{error}; what was done is kept: {resume_command(where)}")
-    except (ValueError, OSError) as error:
+    except (WorkerLostError, OverspentError, OSError) as error:  # an OSError: a full disk, most often
+        hint = _hint(invocation)
+        fail(f"{error}; {hint}" if hint else str(error))
+    except ValueError as error:
         fail(str(error))
+
+
+def _hint(invocation: Invocation) -> str:
+    """How to go on with what was done; nothing where no run was begun."""
+    begun = not invocation.dry_run and (invocation.where.output_dir / CONFIG).exists()
+    return f"go on with: {resume_command(invocation.where)}" if begun else ""
 
 
 def resume_command(where: Where) -> str:

@@ -22,15 +22,14 @@ import yaml
 from jsonargparse import ArgumentParser, DefaultHelpFormatter, Namespace
 
 import curricula.policies
-from controller.config import RunConfig
+from controller.config import PROCEDURAL, RunConfig
 from curricula.policy import CurriculumPolicy
 from curricula.types import SUPERVISION_KINDS
 
 EXIT_ERROR = 2
 EXIT_INTERRUPTED = 130
 POLICY = "--policy"
-TINY_STUDENTS = ("tiny-0.2m", "tiny", "tiny-3m")
-"""trainers.student.STUDENTS, which cannot be read without loading torch."""
+TINY_STUDENTS = ("tiny-0.2m", "tiny", "tiny-3m")  # trainers.student.STUDENTS, which loading torch alone would tell
 _NO_FIELDS = ("--help", f"{POLICY}.help", "--print_config", "--print_shtab")
 
 
@@ -116,10 +115,10 @@ def check_names(config: RunConfig) -> None:
             f"--student: there is no student {config.student!r}{nearest(config.student, TINY_STUDENTS)}; a student is "
             f"one of {', '.join(TINY_STUDENTS)}, a folder, a hub id such as organisation/model, or a .gguf file"
         )
-    if config.corpus != "procedural" and not Path(config.corpus).exists():
+    if config.corpus not in PROCEDURAL and not Path(config.corpus).exists():
         raise ValueError(
-            f"--corpus: there is no corpus {config.corpus!r}{nearest(config.corpus, ['procedural'])}; a corpus is "
-            "procedural, a folder, or a .jsonl or .parquet file"
+            f"--corpus: there is no corpus {config.corpus!r}{nearest(config.corpus, list(PROCEDURAL))}; a corpus is "
+            f"{', '.join(PROCEDURAL)}, a folder, or a .jsonl or .parquet file"
         )
     for kind in config.learning_rates or {}:
         if kind not in SUPERVISION_KINDS:

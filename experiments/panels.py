@@ -23,6 +23,7 @@ from experiments.summary import Summary, flops_text, share_text
 
 
 def accuracy_panel(run: Summary) -> str:
+    """Accuracy by task and overall, with 95% intervals, on the split that counts."""
     if run.final is None:
         return ""
     split, scores = run.final
@@ -41,6 +42,7 @@ def accuracy_panel(run: Summary) -> str:
 
 
 def budget_panel(run: Summary) -> str:
+    """Shares of the budget by purpose, what was not spent among them."""
     amounts = [(purpose, run.charges.get(purpose, 0.0)) for purpose in BUDGET_PURPOSES]
     amounts.append(("not spent", run.total_flops - run.spent_flops))
     rows = [
@@ -57,6 +59,7 @@ def budget_panel(run: Summary) -> str:
 
 
 def mix_panel(run: Summary, results: Sequence[StageResult], supervisions: Sequence[str]) -> str:
+    """Shares of the training FLOPs under each supervision, stage by stage over the budget."""
     bands, spent = [], 0.0
     for result in results:
         total = sum(flops for _, _, flops in result.mix)

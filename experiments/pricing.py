@@ -2,6 +2,9 @@
 
 from __future__ import annotations
 
+import tempfile
+from pathlib import Path
+
 import numpy as np
 from rich.console import Console
 from rich.table import Table
@@ -17,20 +20,24 @@ KEPT_CHECKPOINTS = 3  # last, best by probe, and the one being written
 
 def print_prices(config: RunConfig, where: Where, console: Console) -> None:
     """Print, for every supervision, FLOPs per token and the tokens, examples and seconds the budget buys; and disk."""
-    with prepare(config, where) as prepared:
-        settings = worker_settings(prepared.config, where.output_dir / "checkpoints")
-        prepared.crew.set_up(lambda worker: worker.begin(settings))
-        speed = prepared.crew.set_up(lambda worker: worker.training_flops_per_second())
-        console.print(prices(prepared, flops_per_second=speed))
-        disk = KEPT_CHECKPOINTS * STATE_BYTES_PER_PARAMETER * prepared.identity.shape.parameters
+    # A trainer makes its folder of checkpoints when it is built, and there is to be no trace of this.
+    with tempfile.TemporaryDirectory() as unused, prepare(config, where) as prepared:
+        settings = worker_settings(prepared.config, Path(unused))
+        prepared.crew.on_each(lambda worker: worker.begin(settings))
+        # Side by side, as they would train; the slowest is the one to wait for.
+        speed = min(prepared.crew.on_each(lambda worker: worker.training_flops_per_second()))
+        console.print(prices(prepared))
+        parameters, threads = prepared.identity.shape.parameters, prepared.config.threads
+        disk = KEPT_CHECKPOINTS * STATE_BYTES_PER_PARAMETER * parameters
         console.print(
-            f"{prepared.config.student}: {prepared.identity.shape.parameters:,} parameters; "
-            f"{flops_text(speed)} FLOP/s measured here with {prepared.config.threads} threads; "
-            f"at most {disk / 1e6:,.0f} MB of checkpoints. Nothing was spent and no folder was written."
+            f"{prepared.config.student}: {parameters:,} parameters, {flops_text(speed)} FLOP/s measured here with "
+            f"{threads} {'thread' if threads == 1 else 'threads'}: about "
+            f"{seconds_text(config.total_flops / speed)} of training. Disk: at most {disk / 1e6:,.0f} MB of "
+            "checkpoints. Nothing was spent and no folder was written."
         )
 
 
-def prices(prepared: Prepared, *, flops_per_second: float) -> Table:
+def prices(prepared: Prepared) -> Table:
     """One row a supervision: a budget spent on it alone."""
     config = prepared.config
     train, _ = build_table(
@@ -41,8 +48,9 @@ def prices(prepared: Prepared, *, flops_per_second: float) -> Table:
         max_output_tokens=config.max_output_tokens or 1,
     )
     table = Table(title=f"What {flops_text(config.total_flops)} FLOPs buy, spent on one supervision alone")
-    for heading in ("supervision", "examples offered", "tokens each", "FLOPs per token", "tokens", "passes", "time"):
-        table.add_column(heading, justify="left" if heading == "supervision" else "right")
+    table.add_column("supervision", overflow="fold")
+    for heading in ("examples", "tokens\nof each", "FLOPs\na token", "tokens\nbought", "passes"):
+        table.add_column(heading, justify="right", no_wrap=True)
     for column, name in enumerate(train.supervisions):
         offered_N = train.offered_NS[:, column]
         if not offered_N.any():
@@ -56,7 +64,6 @@ def prices(prepared: Prepared, *, flops_per_second: float) -> Table:
             f"{tokens:.0f}",
             flops_text(flops / tokens),
             f"{bought * tokens:,.0f}",
-            f"{bought / int(offered_N.sum()):.2f}",
-            seconds_text(config.total_flops / flops_per_second),
+            f"{bought / int(offered_N.sum()):,.2f}",
         )
     return table

@@ -13,7 +13,7 @@ from rich.table import Table
 from rich.text import Text
 
 from evaluators.accuracy import Score
-from experiments.summary import accuracy_text, flops_text, read_summary, seconds_text, share_text
+from experiments.summary import Summary, accuracy_text, flops_text, read_summary, seconds_text, share_text
 
 POLL_SECONDS = 0.5
 BAR_CHARS = 12
@@ -133,7 +133,12 @@ def final_table(summary: Mapping[str, object]) -> Table:
     spend += [f"{purpose} {flops_text(flops)} (recorded)" for purpose, flops in run.recorded.items() if flops]
     used = share_text(run.spent_flops / run.total_flops)
     header = f"{flops_text(run.spent_flops)} of {flops_text(run.total_flops)} FLOPs spent ({used}): "
-    table = Table(title=Text(f"{run.title}\n{header}{', '.join(spend)}"), title_justify="left")
+    table = Table(
+        title=Text(f"{run.title}\n{header}{', '.join(spend)}"),
+        title_justify="left",
+        caption=Text("\n".join(_notes(run))),
+        caption_justify="left",
+    )
     table.add_column(split)
     for name in ("accuracy [95%]", "n", "output tokens", "cut off"):
         table.add_column(name, justify="right")
@@ -143,6 +148,21 @@ def final_table(summary: Mapping[str, object]) -> Table:
         table.add_section()
     table.add_row(*_cells("overall", scores.overall), style="bold")
     return table
+
+
+def _notes(run: Summary) -> list[str]:
+    """What the table does not hold: the mix in both readings, and whether the classifier knew in advance."""
+    notes = []
+    for unit, mix in (("examples", run.mix_by_examples), ("FLOPs", run.mix_by_flops)):
+        if mix:
+            notes.append(f"by {unit}: {', '.join(f'{name} {share_text(share)}' for name, share in mix.items())}")
+    if run.difficulty is not None:
+        auc = "undefined" if run.difficulty.auc is None else f"{run.difficulty.auc:.2f}"
+        notes.append(
+            f"difficulty classifier: AUC {auc} on {run.difficulty.n:,} later outcomes, "
+            f"of which {share_text(run.difficulty.base_rate)} were solved"
+        )
+    return notes
 
 
 def _cells(name: str, score: Score) -> list[RenderableType]:

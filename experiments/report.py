@@ -6,7 +6,6 @@ python -m experiments.report runs/first     rewrites runs/first/report.html
 from __future__ import annotations
 
 import html
-import sys
 from collections.abc import Mapping, Sequence
 from pathlib import Path
 
@@ -16,6 +15,7 @@ from jsonargparse import auto_cli
 from controller.record import read_run
 from curricula.types import BUDGET_PURPOSES, StageResult
 from evaluators.accuracy import Score, wilson
+from experiments.command_line import fail
 from experiments.page import PAGE
 from experiments.panels import accuracy_panel, budget_panel, loss_panels, mix_panel, probe_panel
 from experiments.summary import (
@@ -213,9 +213,8 @@ def main(run_dir: Path) -> None:
     """
     try:
         print(write_report(run_dir))
-    except ValueError as error:
-        print(f"error: {error}", file=sys.stderr)
-        sys.exit(2)
+    except (ValueError, OSError) as error:
+        fail(str(error))
 
 
 if __name__ == "__main__":

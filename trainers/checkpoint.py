@@ -3,7 +3,7 @@
     NAME/state.safetensors     weight.*, first_moment.*, second_moment.*, step.*
     NAME/cursor.json           rows drawn so far under each data order
 
-Training itself draws no random numbers (data order is a function of seed, plan and cursor; dropout is refused), so
+Training itself draws no random numbers (data order is a function of seed, plan and cursor; dropout is off), so
 there is no generator state to keep.
 """
 

@@ -17,6 +17,9 @@ from transformers import PreTrainedModel
 from trainers.batches import Integers, MicroBatch
 from trainers.tokens import IGNORED_LABEL, TokenStore
 
+LOGIT_TOLERANCE = 1e-3
+"""Absolute and relative: by how much the same fp32 logits may differ, summed in another order."""
+
 
 @dataclass(frozen=True, kw_only=True, eq=False)
 class Rows:
@@ -77,6 +80,41 @@ def supervised_logits(model: PreTrainedModel, batch: Batch) -> torch.Tensor:
     logits = head(hidden.flatten(0, 1).index_select(0, batch.position_H))
     softcap = model.config.get_text_config().to_dict().get("final_logit_softcapping")
     return logits if softcap is None else softcap * torch.tanh(logits / softcap)
+
+
+@torch.no_grad()
+def check_logits(model: PreTrainedModel, store: TokenStore, *, name: str, pad_id: int) -> None:
+    """Compare `supervised_logits` with the model's own on the shortest row of a store; changes nothing.
+
+    Some architectures (Granite, Cohere) scale what comes from the head: trained and measured without that, such a
+    student would learn another model than the one that answers.
+
+    Raises:
+        ValueError: they differ by more than `LOGIT_TOLERANCE`.
+    """
+    length_NS = np.where(store.target_tokens_NS >= 0, store.prompt_tokens_N[:, None] + store.target_tokens_NS, 2**30)
+    example, supervision = divmod(int(length_NS.argmin()), length_NS.shape[1])
+    rows = Rows(store=store, example_R=np.array([example]), supervision_R=np.array([supervision]))
+    supervised = int(rows.target_tokens_R[0])
+    row = MicroBatch(
+        row_B=np.zeros(1, dtype=np.int64),
+        length=int(length_NS[example, supervision]),
+        head_positions=supervised,
+        supervised_tokens=supervised,
+    )
+    batch = collate(rows, row, pad_id=pad_id, device=model.device)
+    training = model.training
+    model.eval()
+    ours = supervised_logits(model, batch)
+    whole = model(input_ids=batch.input_ids, use_cache=False).logits
+    model.train(training)
+    theirs = whole.flatten(0, 1).index_select(0, batch.position_H)
+    # Weights that give no numbers are for the loss to tell.
+    if not torch.allclose(ours, theirs, rtol=LOGIT_TOLERANCE, atol=LOGIT_TOLERANCE, equal_nan=True):
+        raise ValueError(
+            f"student {name!r}: {type(model).__name__} changes its logits behind the output head, which training would "
+            "leave out; name a student of another architecture (of such changes only soft-capping is known)"
+        )
 
 
 def token_losses(logits: torch.Tensor, label_H: torch.Tensor) -> torch.Tensor:

@@ -123,6 +123,7 @@ class StageTrainer:
         Raises:
             StageError: the loss is not finite, or the checkpoint to start from is not what was recorded.
         """
+        self.progress = StageProgress()  # first: who watches must not take the last stage's for this one's
         if job.start is not None:
             self.hold(job.start, job.start_digest)
         elif self.held is not None:
@@ -133,7 +134,7 @@ class StageTrainer:
         if not steps:
             return self._outcome(steps, next_step_flops, tally, digest="", train_seconds=0.0)
         rows = Rows(store=self.store, example_R=job.example_R, supervision_R=job.supervision_R)
-        self.progress = StageProgress()
+        self.progress.started = time.monotonic()
         self.trainer.running = RunningStage(
             steps=steps,
             rates=self._rates(job, steps, rows.target_tokens_R),
@@ -143,7 +144,7 @@ class StageTrainer:
             progress=self.progress,
         )
         self.held = "(in training)"  # matches no checkpoint: a stage that fails leaves nothing to build on
-        self.student.model.train()
+        self.student.model.eval()  # dropout off: a resume must be able to repeat every bit
         began = time.monotonic()
         self.trainer.train()
         train_seconds = time.monotonic() - began
@@ -168,7 +169,7 @@ class StageTrainer:
             loss_R=tally.loss_R,
             positions_R=tally.positions_R,
             train_seconds=train_seconds,
-            tokens=self.progress.tokens if steps else 0,
+            tokens=self.progress.tokens,
         )
 
     def flops_per_second(self, seconds: float = 2.0) -> float:
@@ -197,7 +198,7 @@ class StageTrainer:
         return Rows(store=self.store, example_R=example_R[chosen], supervision_R=supervision_R[chosen])
 
     def _forward_and_backward(self, rows: Rows, batches: tuple[MicroBatch, ...]) -> None:
-        model = self.student.model.train()
+        model = self.student.model.eval()
         for batch in batches:
             tensors = collate(rows, batch, pad_id=self.student.pad_id, device=model.device)
             token_losses(supervised_logits(model, tensors), tensors.label_H).sum().backward()

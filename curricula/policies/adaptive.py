@@ -121,8 +121,8 @@ class Adaptive(CurriculumPolicy):
         return 1.0 - solved_N + self.maintenance
 
     def _probe(self, state: RunState, piece: Slice) -> ProbePlan | None:
-        if piece.last:
-            return None  # no later plan could use it
+        if piece.last or len(state.probe.tasks) == 1:
+            return None  # no later plan could use it, or there are no tasks to share compute between
         reserve_flops = int(min(self.probe_share * state.total_flops, piece.budget_flops / 4))
         return draw_probe(state, examples=self.probe_examples, reserve_flops=reserve_flops)
 

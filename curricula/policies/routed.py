@@ -120,12 +120,11 @@ class Routed(CurriculumPolicy):
     def _probe(self, state: RunState, piece: Slice, roles: Roles) -> ProbePlan | None:
         if piece.last:
             return None  # no later plan could use it
-        columns = dict.fromkeys((roles.light, roles.middle, roles.deep))
         return draw_probe(
             state,
             examples=self.probe_examples,
             reserve_flops=int(min(self.probe_share * state.total_flops, piece.budget_flops / 4)),
-            supervisions=tuple(state.train.supervisions[column] for column in columns),
+            supervisions=tuple(state.train.supervisions[column] for column in roles.columns),
         )
 
 

@@ -13,12 +13,12 @@ from curricula.procedural.chains import CHAINS
 from curricula.procedural.long import LONG
 from curricula.procedural.problem import LEVELS, Family, Problem
 from curricula.procedural.reflex import REFLEX
+from curricula.rendering import think
 from curricula.types import Domain, Example, Target
 
 FAMILIES: MappingProxyType[str, Family] = MappingProxyType({**REFLEX, **CHAINS, **LONG})
 """Every family by name: those that need no reasoning, a short chain, a long chain."""
 
-THINK_OPEN, THINK_CLOSE = "<think>", "</think>"
 FINAL = "####"
 PATIENCE = 200
 """Repeated prompts in a row after which a family counts as exhausted."""
@@ -92,9 +92,9 @@ def _example(task: str, problem: Problem, domain: Domain) -> Example:
     texts = {
         "answer": answer,
         "short": f"{problem.short} {FINAL} {answer}",
-        "compressed": f"{THINK_OPEN}{problem.compressed}{THINK_CLOSE}{answer}",
-        "truncated": f"{THINK_OPEN}{cut}{THINK_CLOSE}{answer}",
-        "reasoning": f"{THINK_OPEN}{problem.reasoning}{THINK_CLOSE}{answer}",
+        "compressed": think(problem.compressed, answer),
+        "truncated": think(cut, answer),
+        "reasoning": think(problem.reasoning, answer),
     }
     return Example(
         task=task,

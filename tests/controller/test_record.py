@@ -171,7 +171,7 @@ def test_a_changed_configuration_is_refused_with_the_fields_named(tmp_path: Path
 
 
 def test_a_folder_with_a_run_is_not_overwritten_and_an_empty_one_not_resumed(tmp_path: Path) -> None:
-    with _folder(tmp_path / "run", ()):
+    with _folder(tmp_path / "run", _history().history[:1]):
         pass
     with pytest.raises(RunFolderError, match="holds a run already"):
         RunFolder.open(tmp_path / "run", resume=False)
@@ -188,9 +188,47 @@ def test_a_folder_with_a_run_is_not_overwritten_and_an_empty_one_not_resumed(tmp
         read_run(tmp_path / "none")
 
 
+def test_a_folder_whose_run_recorded_no_stage_is_taken_over(tmp_path: Path) -> None:
+    path = tmp_path / "run"
+    with _folder(path, ()) as folder:
+        folder.note(event="attempt")
+        (folder.checkpoints / "0000").mkdir(parents=True)
+        (path / "plans" / "0000.tmp").write_bytes(b"half")
+        (path / "stages.jsonl").write_text('{"index": 0, "rou')
+        (path / ".config.yaml.aside").write_text("half")
+        (path / "report.html").write_text("nothing yet")
+    other: dict[str, Json] = {**IDENTITY, "config": {"seed": 1}}
+    with closing(RunFolder.open(path, resume=False)) as folder:
+        assert [part.name for part in path.iterdir()] == ["run.lock"]
+        folder.begin(other, {"seed": 1})
+    read = read_run(path)
+    assert (read.identity, read.config, read.results, read.timings) == (other, {"seed": 1}, (), ())
+
+
+def test_a_run_that_recorded_no_stage_can_be_resumed_too(tmp_path: Path) -> None:
+    with _folder(tmp_path / "run", ()):
+        pass
+    with closing(RunFolder.open(tmp_path / "run", resume=True)) as folder:
+        folder.begin(IDENTITY, {"seed": 0})
+        assert folder.rewind() == ()
+
+
+@pytest.mark.parametrize("name", ["notes.txt", "student", ".checkpoints"])
+def test_what_is_no_part_of_a_run_is_never_cleared_away(name: str, tmp_path: Path) -> None:
+    with _folder(tmp_path / "run", ()):
+        pass
+    (tmp_path / "run" / name).mkdir()
+    (tmp_path / "other" / "checkpoints").mkdir(parents=True)
+    for path in (tmp_path / "run", tmp_path / "other"):
+        before = sorted(path.iterdir())
+        with pytest.raises(RunFolderError, match="is not empty"):
+            RunFolder.open(path, resume=False)
+        assert sorted(path.iterdir()) == before
+
+
 def _try_to_open(path: Path, answers: multiprocessing.Queue[str]) -> None:
     try:
-        RunFolder.open(path, resume=True)
+        RunFolder.open(path, resume=False)
         answers.put("opened")
     except RunFolderError as error:
         answers.put(str(error))

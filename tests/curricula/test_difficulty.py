@@ -10,8 +10,8 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from curricula.difficulty import MIN_ROWS, fit_difficulty, text_features
-from curricula.features import BUCKETS, STATISTICS
+from curricula.difficulty import MIN_ROWS, fit_difficulty
+from curricula.features import BUCKETS, STATISTICS, text_features
 from curricula.policies import Mixed
 from curricula.types import ExampleTable, RunState
 from tests.curricula.states import feature_table, probed_state, rehearsal_of, run_policy

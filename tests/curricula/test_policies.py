@@ -2,17 +2,27 @@
 
 from __future__ import annotations
 
+import importlib
+import re
+from collections.abc import Callable
 from dataclasses import replace
+from pathlib import Path
 
 import numpy as np
 import pytest
 
-from curricula.policies import Fixed, Mixed, Routed, Sequential, Staged
+from curricula.contract import check_policies
+from curricula.policies import Adaptive, Fixed, Mixed, Routed, Sequential, Staged
 from curricula.policies.slices import mean_train_flops_S
+from curricula.policy import CurriculumPolicy
 from curricula.probes import draw_probe, probe_reserve_flops
 from curricula.rehearsal import accuracy_F, rehearse_stages
 from curricula.types import ProbePlan
 from tests.curricula.states import examples_share_of, flops_share_of, rehearsal_of, run_policy
+
+
+def kind(policy: CurriculumPolicy) -> str:
+    return type(policy).__name__
 
 
 def test_fixed_spends_the_budget_in_equal_slices_on_one_supervision() -> None:
@@ -66,12 +76,19 @@ def test_static_policies_compare_on_the_same_probe_every_stage() -> None:
     assert state.spent_flops <= state.total_flops
 
 
-def test_a_tiny_budget_is_spent_in_fewer_stages_and_less_than_a_step_in_none() -> None:
-    state, _ = run_policy(Staged(stages=(("answer", 0.5), ("short", 0.5))), rehearsal_of(0.3))
-    assert 1 <= len(state.history) < 8
-    nothing = rehearsal_of(0.001)
-    assert Fixed(supervision="answer").next_stage(nothing.state) is None
-    assert Routed().next_stage(nothing.state) is None
+@pytest.mark.parametrize("policy", [Staged(stages=(("answer", 0.5), ("short", 0.5))), Routed(), Adaptive()], ids=kind)
+def test_a_tiny_budget_is_spent_in_fewer_stages(policy: CurriculumPolicy) -> None:
+    _, plans = run_policy(policy, rehearsal_of(0.3))
+    assert 1 <= len(plans) < 8
+
+
+@pytest.mark.parametrize("policy", [Fixed(supervision="answer"), Routed(), Adaptive()], ids=kind)
+def test_a_budget_below_one_step_is_asked_for_whole_so_that_the_price_can_be_told(policy: CurriculumPolicy) -> None:
+    rehearsal = rehearsal_of(0.001)
+    plan = policy.next_stage(rehearsal.state)
+    assert plan is not None
+    assert plan.ceiling_flops + probe_reserve_flops(rehearsal.state.probe, plan.probe) == rehearsal.state.total_flops
+    assert rehearse_stages(rehearsal, rehearsal.state, (plan,)) is None
 
 
 def test_a_missing_supervision_is_refused_by_the_names_of_those_offered() -> None:
@@ -168,8 +185,9 @@ def test_routed_stays_near_the_best_fixed_supervision_and_never_near_the_worst(p
     assert routed > min(fixed) + 0.2
 
 
-def test_routed_pays_little_for_its_probes() -> None:
-    state, plans = run_policy(Routed(probe_share=0.01), rehearsal_of(64))
+@pytest.mark.parametrize("policy", [Routed(probe_share=0.01), Adaptive(probe_share=0.01)], ids=kind)
+def test_probes_cost_little(policy: CurriculumPolicy) -> None:
+    state, plans = run_policy(policy, rehearsal_of(64))
     for plan in plans:
         assert probe_reserve_flops(state.probe, plan.probe) <= 0.01 * state.total_flops
     assert any(plan.probe is not None for plan in plans)
@@ -178,18 +196,36 @@ def test_routed_pays_little_for_its_probes() -> None:
 @pytest.mark.parametrize(
     "supervisions", [("answer", "short", "compressed:equations"), ("answer", "reasoning"), ("short",), ("reasoning",)]
 )
-def test_routed_works_with_whatever_is_offered(supervisions: tuple[str, ...]) -> None:
-    state, plans = run_policy(Routed(), rehearsal_of(30, supervisions=supervisions))
+@pytest.mark.parametrize("policy", [Routed(), Adaptive()], ids=kind)
+def test_policies_of_feedback_work_with_whatever_is_offered(
+    policy: CurriculumPolicy, supervisions: tuple[str, ...]
+) -> None:
+    state, plans = run_policy(policy, rehearsal_of(30, supervisions=supervisions))
     assert plans
     assert state.progress > 0.95
 
 
-def test_a_short_run_replayed_from_its_history_plans_the_same() -> None:
+@pytest.mark.parametrize("policy", [Routed(), Adaptive()], ids=kind)
+def test_a_short_run_replayed_from_its_history_plans_the_same(policy: CurriculumPolicy) -> None:
     rehearsal = rehearsal_of(16)
-    state, plans = run_policy(Routed(), rehearsal)
+    state, plans = run_policy(policy, rehearsal)
     for index, plan in enumerate(plans):
         earlier = replace(rehearsal.state, history=state.history[:index])
-        again = Routed().next_stage(earlier)
+        again = policy.next_stage(earlier)
         assert again is not None
         assert np.array_equal(again.share_R, plan.share_R)
         assert np.array_equal(again.supervision_R, plan.supervision_R)
+
+
+def test_the_policies_in_the_documentation_keep_the_contract(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    text = (Path(__file__).parents[2] / "docs" / "policies.md").read_text(encoding="utf-8")
+    blocks = re.findall(r"^```python\n(.*?)^```$", text, re.MULTILINE | re.DOTALL)
+    monkeypatch.syspath_prepend(tmp_path)  # also in the fresh process that the contract starts
+    documented: list[Callable[..., CurriculumPolicy]] = []
+    for place, block in enumerate(blocks):
+        name = f"documented_policy_{place}"
+        (tmp_path / f"{name}.py").write_text(block, encoding="utf-8")
+        values = vars(importlib.import_module(name)).values()
+        documented += [value for value in values if isinstance(value, type) and value.__module__ == name]
+    switch, gentle = documented
+    check_policies((switch(), gentle(inner=Fixed(supervision="short"))))

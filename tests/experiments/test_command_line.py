@@ -15,10 +15,10 @@ import pytest
 import ray
 import yaml
 
-from controller.config import RunConfig
+from controller.config import PROCEDURAL, RunConfig
 from curricula.policies import Adaptive, Fixed
 from experiments.adaptive import main, parse
-from experiments.command_line import TINY_STUDENTS, field_comments
+from experiments.command_line import TINY_STUDENTS, check_names, field_comments
 from tests.experiments.runs import ROOT, write_corpus
 from trainers.schedule import Schedule
 from trainers.student import STUDENTS
@@ -82,7 +82,7 @@ def refusal(capsys: pytest.CaptureFixture[str], *arguments: str | Path) -> str:
         (("--policy", "Fixed", "--policy.supervision", "anwser"), ("'anwser'", "answer")),
         (("--student", "tinny"), ("'tinny'", "did you mean tiny")),
         (("--student", "nowhere/model.gguf"), ("nowhere/model.gguf",)),
-        (("--corpus", "procedual"), ("'procedual'", "did you mean procedural?")),
+        (("--corpus", "procedual"), ("'procedual'", "did you mean procedural or procedural-all?")),
         (("--corpus", "nowhere/corpus.jsonl"), ("nowhere/corpus.jsonl", ".jsonl")),
         (("--config", "nowhere.yaml"), ("--config", "nowhere.yaml")),
     ],
@@ -184,6 +184,11 @@ def test_a_printed_config_is_read_back(tmp_path: Path, capsys: pytest.CaptureFix
     assert parse(["--config", str(path)]) == parse(flags)
 
 
+@pytest.mark.parametrize("corpus", PROCEDURAL)
+def test_every_corpus_that_is_made_here_can_be_named(corpus: str) -> None:
+    check_names(parse(["--corpus", corpus]).config)
+
+
 def test_the_names_of_students_are_those_that_exist() -> None:
     assert TINY_STUDENTS == STUDENTS
 
@@ -252,6 +257,22 @@ def test_a_budget_that_buys_no_step_says_what_one_costs(place: Place, capsys: py
     flags = (*place.flags, *ANSWER_ONLY, "--total_flops", "100", "--output_dir", place.folder / "c")
     line = refusal(capsys, *flags)
     assert "buys no training step" in line and "--total_flops" in line
+    assert refusal(capsys, *flags) == line  # the folder is as free as it was
+
+
+def test_a_dry_run_prints_what_fits_a_terminal_and_leaves_no_folder(
+    place: Place, capsys: pytest.CaptureFixture[str]
+) -> None:
+    folder = place.folder / "dry"
+    main([*place.flags, *ANSWER_ONLY, "--dry_run", "true", "--output_dir", str(folder)])
+    shown = capsys.readouterr().out
+    assert not folder.exists()
+    assert max(len(line) for line in shown.splitlines()) <= 80
+    headings = " ".join(shown.partition("┡")[0].replace("┃", " ").split())
+    assert "…" not in shown
+    for word in ("supervision", "examples", "tokens", "FLOPs", "passes", "bought"):
+        assert word in headings
+    assert "FLOP/s measured here with 1 thread:" in " ".join(shown.split())
 
 
 def test_a_folder_that_holds_no_student_is_refused(place: Place, capsys: pytest.CaptureFixture[str]) -> None:
