@@ -19,6 +19,7 @@ from pathlib import Path
 
 import numpy as np
 import torch
+from safetensors import SafetensorError
 from safetensors.torch import load_file, save_file
 
 STATE_FILE = "state.safetensors"
@@ -84,7 +85,10 @@ def save_state(state: TrainingState, folder: Path) -> None:
     folder.parent.mkdir(parents=True, exist_ok=True)
     aside = folder.with_name(f".{folder.name}.{uuid.uuid4().hex}")
     aside.mkdir()
-    save_file({name: tensor.contiguous() for name, tensor in state.tensors.items()}, aside / STATE_FILE)
+    try:
+        save_file({name: tensor.contiguous() for name, tensor in state.tensors.items()}, aside / STATE_FILE)
+    except SafetensorError as error:  # it wraps what the disk said
+        raise OSError(f"checkpoint {folder.name} cannot be written to {folder.parent}: {error}") from None
     (aside / CURSOR_FILE).write_text(json.dumps(state.drawn, sort_keys=True))
     for path in (aside / STATE_FILE, aside / CURSOR_FILE, aside):
         _flush(path)
