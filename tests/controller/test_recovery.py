@@ -55,7 +55,7 @@ def reference(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Reference]:
             "--threads",
             "1",
             "--total_flops",
-            "4e10",
+            "1.6e11",
             "--step_tokens",
             "256",
         ),
