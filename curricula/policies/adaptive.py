@@ -39,7 +39,8 @@ class Adaptive(CurriculumPolicy):
     1 - p + `maintenance`, where p is the chance that the student already solves them, predicted by the difficulty
     classifier from a small probe after each slice. Nothing is dropped for good: what is not shown is forgotten.
 
-    Light, middle and deep are those of `Roles`. Where tasks are withheld, all examples count as one.
+    Light, middle and deep are those of `Roles`. Where tasks are withheld, all examples count as one. A corpus of one
+    named task buys no probes, so its examples are all drawn alike.
     """
 
     slices: int = 16  # equal parts of the budget, one stage each
@@ -70,12 +71,12 @@ class Adaptive(CurriculumPolicy):
         table, roles = state.train, Roles.of(state.train)
         probe = self._probe(state, piece)
         warm = len(state.history) < self.warmup_slices
-        columns = dict.fromkeys((roles.light, roles.middle)) if warm else (0,)
-        column_K = None if warm else self._columns(state, roles)
-        wanted = [
-            np.full(len(table), column, dtype=np.int32) if column_K is None else column_K[table.task_N + 1]
-            for column in columns
-        ]
+        if warm:
+            wanted = [
+                np.full(len(table), column, dtype=np.int32) for column in dict.fromkeys((roles.light, roles.middle))
+            ]
+        else:
+            wanted = [self._columns(state, roles)[table.task_N + 1]]
         example_R = np.tile(np.arange(len(table), dtype=np.int32), len(wanted))
         supervision_R = nearest_offered(table, np.concatenate(wanted), example_R, roles)
         kept_R = supervision_R >= 0
