@@ -10,7 +10,7 @@ from numpy.typing import NDArray
 
 from curricula.corpus import Corpus
 from curricula.features import text_features
-from curricula.types import ANSWER_KINDS, ExampleTable, Split
+from curricula.types import ANSWER_KINDS, RIGHT_VERDICTS, ExampleTable, Split
 from trainers.batches import BatchSizes
 from trainers.flops import ModelShape, generate_flops, train_flops
 from trainers.schedule import Schedule
@@ -79,5 +79,5 @@ def build_table(
 
 def _verified(corpus: Corpus, row_N: NDArray[np.int64]) -> NDArray[np.bool_]:
     target_NS = corpus.target_rows_NS()[row_N]
-    verified_T = corpus.targets["verified"].to_numpy(zero_copy_only=False).astype(bool)
+    verified_T = np.isin(corpus.targets["verdict"].to_pylist(), list(RIGHT_VERDICTS))
     return verified_T[target_NS] & (target_NS >= 0)

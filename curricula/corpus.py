@@ -1,7 +1,7 @@
 """The corpus: examples and the targets they offer, as two Arrow tables, checked and split once.
 
     examples  id, task, domain, kind, prompt, answer, choices, split                one row per example, in input order
-    targets   example, supervision, text, verified, teach_flops, compress_flops     `example` is a row of the other
+    targets   example, supervision, text, verdict, what it cost, its ratios         `example` is a row of the other
 
 Axes: N examples, S supervisions, R rows of one split.
 """
@@ -45,9 +45,15 @@ _TARGETS = pa.schema(
         ("example", pa.int32()),
         ("supervision", pa.string()),
         ("text", pa.string()),
-        ("verified", pa.bool_()),
+        ("verdict", pa.string()),
         ("teach_flops", pa.int64()),
+        ("teach_tokens", pa.int64()),
+        ("teach_dollars", pa.float64()),
         ("compress_flops", pa.int64()),
+        ("compress_tokens", pa.int64()),
+        ("compress_dollars", pa.float64()),
+        ("token_ratio", pa.float64()),
+        ("char_ratio", pa.float64()),
     ]
 )
 
@@ -250,9 +256,15 @@ def _tables(examples: Sequence[Example], splits: Sequence[Split]) -> tuple[pa.Ta
         "example": [row for row, _ in rows],
         "supervision": [target.supervision for _, target in rows],
         "text": [target.text for _, target in rows],
-        "verified": [target.verified for _, target in rows],
-        "teach_flops": [target.teach_flops for _, target in rows],
-        "compress_flops": [target.compress_flops for _, target in rows],
+        "verdict": [target.verdict for _, target in rows],
+        "teach_flops": [target.teach.flops for _, target in rows],
+        "teach_tokens": [target.teach.tokens for _, target in rows],
+        "teach_dollars": [target.teach.dollars for _, target in rows],
+        "compress_flops": [target.compress.flops for _, target in rows],
+        "compress_tokens": [target.compress.tokens for _, target in rows],
+        "compress_dollars": [target.compress.dollars for _, target in rows],
+        "token_ratio": [target.token_ratio for _, target in rows],
+        "char_ratio": [target.char_ratio for _, target in rows],
     }
     return pa.table(example_columns, schema=_EXAMPLES), pa.table(target_columns, schema=_TARGETS)
 
@@ -266,7 +278,7 @@ def _fingerprint(*tables: pa.Table) -> str:
     """SHA-256 of the tables' columns; neither file layout nor the chunks of a column matter.
 
     A column of texts enters as their lengths and their concatenation, a column of lists as its lengths and its
-    flattened items, any other as 8-byte integers.
+    flattened items, any other as 8-byte integers or floats.
     """
     digest = hashlib.sha256()
     for table in tables:
@@ -279,6 +291,8 @@ def _fingerprint(*tables: pa.Table) -> str:
                 digest.update(_text_bytes([item for items in lists for item in items]))
             elif pa.types.is_string(column.type):
                 digest.update(_text_bytes(column.to_pylist()))
+            elif pa.types.is_floating(column.type):
+                digest.update(column.to_numpy().astype("<f8").tobytes())
             else:
                 digest.update(column.to_numpy().astype("<i8").tobytes())
     return digest.hexdigest()

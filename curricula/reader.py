@@ -3,13 +3,15 @@
     {"task": "add", "prompt": "3+4=?", "answer": "7", "targets": {"answer": "7", "reasoning": "3+4=7, so 7"}}
 
 Required are `task`, `prompt`, `answer` and `targets`; `id`, `domain`, `kind`, `split` and `choices` may be left out or
-null. `targets` maps the spelling of a supervision to its text, or to an object with `text` and, where known,
-`verified`, `teach_flops` and `compress_flops`; a null target is one that is not offered.
+null. `targets` maps the spelling of a supervision to its text, or to an object with `text` and, where known, `verdict`
+(or `verified`: true for the verdict "declared", false for "unchecked"), `teach_flops`, `teach_tokens`, `teach_dollars`,
+the same of `compress_`, and `token_ratio` and `char_ratio`; a null target is one that is not offered.
 """
 
 from __future__ import annotations
 
 import json
+import math
 import re
 from collections.abc import Iterator, Mapping
 from pathlib import Path
@@ -19,17 +21,33 @@ import pyarrow as pa
 import pyarrow.parquet as pq
 
 from curricula.rendering import THINK_CLOSE, THINK_OPEN, holds_answer, think
-from curricula.types import ANSWER_KINDS, DOMAINS, SPLITS, AnswerKind, Domain, Example, Split, Supervision, Target
+from curricula.types import (
+    ANSWER_KINDS,
+    DOMAINS,
+    RIGHT_VERDICTS,
+    SPLITS,
+    VERDICTS,
+    AnswerKind,
+    Cost,
+    Domain,
+    Example,
+    Split,
+    Supervision,
+    Target,
+    Verdict,
+)
 
 REQUIRED = ("task", "prompt", "answer", "targets")
 OPTIONAL = ("id", "domain", "kind", "split", "choices")
-TARGET_FIELDS = ("text", "verified", "teach_flops", "compress_flops")
+COUNTS = ("teach_flops", "teach_tokens", "compress_flops", "compress_tokens")
+AMOUNTS = ("teach_dollars", "compress_dollars", "token_ratio", "char_ratio")
+TARGET_FIELDS = ("text", "verdict", "verified", *COUNTS, *AMOUNTS)
 ANSWER_WITHIN_CHARS = 200
 """A bare reasoning trace that does not name its answer within its last so many characters was cut before it."""
 
 _BYTE_ORDER_MARK = b"\xef\xbb\xbf"
 _UNWRITABLE = re.compile("[\x00\ud800-\udfff]")
-_MAX_FLOPS = 2**63
+_MAX_COUNT = 2**63
 _BATCH_ROWS = 1024
 
 
@@ -157,18 +175,26 @@ def _targets(value: object, answer: str, where: str) -> tuple[Target, ...]:
         for name in details:
             if name not in TARGET_FIELDS:
                 raise ValueError(f"{where}: field '{field}': unknown field {name!r}; it has {', '.join(TARGET_FIELDS)}")
-        text, verified = details.get("text"), details.get("verified")
+        text = details.get("text")
         if not isinstance(text, str):
             raise ValueError(f"{where}: field '{field}' must be a text or an object with one, got {_kind_of(text)}")
-        if verified is not None and not isinstance(verified, bool):
-            raise ValueError(f"{where}: field '{field}.verified' must be true or false, got {_kind_of(verified)}")
+        count = {name: _count(details.get(name), where, f"{field}.{name}") for name in COUNTS}
+        amount = {name: _amount(details.get(name), where, f"{field}.{name}") for name in AMOUNTS}
         found.append(
             Target(
                 supervision=str(supervision),
                 text=target_text(supervision, _writable(text, where, field), answer),
-                verified=verified is None or verified,
-                teach_flops=_flops(details.get("teach_flops"), where, f"{field}.teach_flops"),
-                compress_flops=_flops(details.get("compress_flops"), where, f"{field}.compress_flops"),
+                verdict=_verdict(details.get("verdict"), details.get("verified"), where, field),
+                teach=Cost(
+                    flops=count["teach_flops"], tokens=count["teach_tokens"], dollars=amount["teach_dollars"] or 0.0
+                ),
+                compress=Cost(
+                    flops=count["compress_flops"],
+                    tokens=count["compress_tokens"],
+                    dollars=amount["compress_dollars"] or 0.0,
+                ),
+                token_ratio=amount["token_ratio"],
+                char_ratio=amount["char_ratio"],
             )
         )
     if not found:
@@ -227,12 +253,34 @@ def _split(value: object, where: str) -> Split | None:
     raise ValueError(f"{where}: field 'split' must be one of {', '.join(SPLITS)}, got {value!r}")
 
 
-def _flops(value: object, where: str, field: str) -> int:
+def _verdict(verdict: object, verified: object, where: str, field: str) -> Verdict:
+    """The verdict given; where none is, what `verified` says; right by the word of the file where neither is."""
+    if verified is not None and not isinstance(verified, bool):
+        raise ValueError(f"{where}: field '{field}.verified' must be true or false, got {_kind_of(verified)}")
+    if verdict is None:
+        return "unchecked" if verified is False else "declared"
+    for known in VERDICTS:
+        if verdict == known and verified in (None, known in RIGHT_VERDICTS):
+            return known
+    if verdict in VERDICTS:
+        raise ValueError(f"{where}: field '{field}': verdict {verdict!r} contradicts verified {verified}; give one")
+    raise ValueError(f"{where}: field '{field}.verdict' must be one of {', '.join(VERDICTS)}, got {verdict!r}")
+
+
+def _count(value: object, where: str, field: str) -> int:
     if value is None:
         return 0
-    if not isinstance(value, int) or isinstance(value, bool) or not 0 <= value < _MAX_FLOPS:
+    if not isinstance(value, int) or isinstance(value, bool) or not 0 <= value < _MAX_COUNT:
         raise ValueError(f"{where}: field '{field}' must be a whole number from 0 to 2**63 - 1, got {value!r}")
     return value
+
+
+def _amount(value: object, where: str, field: str) -> float | None:
+    if value is None:
+        return None
+    if not isinstance(value, int | float) or isinstance(value, bool) or not 0 <= value < math.inf:
+        raise ValueError(f"{where}: field '{field}' must be a number of at least 0, got {value!r}")
+    return float(value)
 
 
 def _unique(pairs: list[tuple[str, object]]) -> dict[str, object]:

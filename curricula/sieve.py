@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import hashlib
 import json
+import math
 from collections import Counter
 from dataclasses import dataclass, field, replace
 
@@ -11,7 +12,7 @@ from curricula.rendering import CHOICE_LETTERS, THINK_CLOSE, THINK_OPEN, ends_in
 from curricula.types import ANSWER_KINDS, DOMAINS, SPLITS, Example, Supervision, Target
 
 _ID_DIGITS = 16  # 64 bits: two of a million examples collide with a probability of 3e-8
-_MAX_FLOPS = 2**63
+_MAX_COUNT = 2**63
 
 
 @dataclass(kw_only=True)
@@ -91,9 +92,11 @@ class Sieve:
             spelling = str(supervision)
             if spelling in seen:
                 raise ValueError(f"{where}: two targets for supervision {spelling!r}; give one")
-            for amount in (target.teach_flops, target.compress_flops):
-                if not 0 <= amount < _MAX_FLOPS:
-                    raise ValueError(f"{where}: FLOPs of target {spelling!r} must lie in [0, 2**63), got {amount}")
+            for cost in (target.teach, target.compress):
+                if not (
+                    0 <= cost.flops < _MAX_COUNT and 0 <= cost.tokens < _MAX_COUNT and 0 <= cost.dollars < math.inf
+                ):
+                    raise ValueError(f"{where}: amounts of target {spelling!r} must lie in [0, 2**63), got {cost}")
             fault = _fault(target.text, example.answer, supervision.thinks)
             if fault is None:
                 seen[spelling] = target if target.supervision == spelling else replace(target, supervision=spelling)

@@ -40,6 +40,11 @@ Domain = Literal["in_domain", "transfer"]
 DOMAINS: tuple[Domain, ...] = ("in_domain", "transfer")
 Split = Literal["train", "probe", "dev", "test"]
 SPLITS: tuple[Split, ...] = ("train", "probe", "dev", "test")
+Verdict = Literal["declared", "exact", "numeric", "choice", "math", "wrong", "no_answer", "unchecked"]
+"""What is known of a target's final answer: right by the word of its source; found right by comparing texts, numbers,
+choices or mathematics; found wrong, or missing; or never looked at."""
+VERDICTS: tuple[Verdict, ...] = ("declared", "exact", "numeric", "choice", "math", "wrong", "no_answer", "unchecked")
+RIGHT_VERDICTS: frozenset[Verdict] = frozenset({"declared", "exact", "numeric", "choice", "math"})
 Purpose = Literal["train", "probe", "features", "evaluate", "teach", "compress"]
 BUDGET_PURPOSES: tuple[Purpose, ...] = ("train", "probe", "features")
 """The purposes that make up `spent_flops`; the others are recorded beside them."""
@@ -102,18 +107,45 @@ class Supervision:
 
 
 @dataclass(frozen=True, kw_only=True)
+class Cost:
+    """What making something took, in each of the units that can be known of it.
+
+    Example:
+        >>> Cost(flops=10**12, tokens=820) + Cost(flops=10**12, dollars=0.25)
+        Cost(flops=2000000000000, tokens=820, dollars=0.25)
+    """
+
+    flops: int = 0
+    tokens: int = 0  # read and written
+    dollars: float = 0.0
+
+    def __add__(self, other: Cost) -> Cost:
+        return Cost(
+            flops=self.flops + other.flops, tokens=self.tokens + other.tokens, dollars=self.dollars + other.dollars
+        )
+
+
+@dataclass(frozen=True, kw_only=True)
 class Target:
     """One text that a student may be trained to write for one example.
 
     Example:
-        Target(supervision="compressed", text="<think>3+4=7 7*2=14</think>14", verified=True)
+        Target(supervision="compressed:steps@0.3", text="<think>3+4=7 7*2=14</think>14", verdict="numeric",
+               compress=Cost(flops=2 * 10**9, tokens=40), char_ratio=0.31)
     """
 
     supervision: str  # the spelling of a Supervision
     text: str  # all that the student would write, think tags included
-    verified: bool = True  # its final answer was checked against the example's
-    teach_flops: int = 0  # what the teacher spent on it, rejected samples included
-    compress_flops: int = 0  # what the compressor spent on it
+    verdict: Verdict = "declared"  # of its final answer against the example's
+    teach: Cost = Cost()  # what the teacher spent on it, rejected samples included
+    compress: Cost = Cost()  # what the compressor spent on it
+    token_ratio: float | None = None  # tokens of its trace over those of the trace it was made from
+    char_ratio: float | None = None  # the same in characters
+
+    @property
+    def verified(self) -> bool:
+        """Whether its final answer is known to be right."""
+        return self.verdict in RIGHT_VERDICTS
 
 
 @dataclass(frozen=True, kw_only=True)

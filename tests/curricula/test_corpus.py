@@ -13,7 +13,7 @@ import pytest
 
 from curricula.corpus import CONTENT_FILES, Corpus, open_corpus
 from curricula.rendering import think
-from curricula.types import SPLITS, Example, Split, Target
+from curricula.types import SPLITS, VERDICTS, Cost, Example, Split, Target
 
 SPELLINGS = ("truncated@0.5", "reasoning#gpt", "answer", "compressed:steps@0.3", "short", "compressed:rewrite@0.15")
 ORDERED = ("answer", "short", "reasoning#gpt", "compressed:rewrite@0.15", "compressed:steps@0.3", "truncated@0.5")
@@ -34,9 +34,11 @@ def example(number: int, *, split: Split | None = None) -> Example:
             Target(
                 supervision=spelling,
                 text=answer if spelling in ("answer", "short") else think(f"{spelling} \u00e9", answer),
-                verified=number % 5 != 0,
-                teach_flops=number,
-                compress_flops=2**62 + number,
+                verdict=VERDICTS[number % len(VERDICTS)],
+                teach=Cost(flops=number, tokens=2 * number, dollars=number / 8),
+                compress=Cost(flops=2**62 + number, tokens=number, dollars=number / 4),
+                token_ratio=None if number % 3 else 0.5,
+                char_ratio=None if number % 3 else number / 400,
             )
             for spelling in spellings
         ),
@@ -80,7 +82,7 @@ def test_examples_stand_in_input_order(corpus: Corpus) -> None:
 def test_targets_stand_by_example_then_supervision(corpus: Corpus) -> None:
     assert corpus.supervisions == ORDERED
     expected = [
-        {"example": row} | asdict(target)
+        {"example": row, "supervision": target.supervision} | columns(target)
         for row, one in enumerate(EXAMPLES)
         for target in sorted(one.targets, key=lambda target: ORDERED.index(target.supervision))
     ]
@@ -211,8 +213,10 @@ def test_a_broken_folder_is_refused(corpus: Corpus, tmp_path: Path, name: str, c
         {"split": "dev"},
         {"domain": "transfer", "split": "dev"},
         {"targets": EXAMPLES[4].targets[:3]},
-        {"targets": (replace(EXAMPLES[4].targets[0], verified=False), *EXAMPLES[4].targets[1:])},
-        {"targets": (replace(EXAMPLES[4].targets[0], teach_flops=99), *EXAMPLES[4].targets[1:])},
+        {"targets": (replace(EXAMPLES[4].targets[0], verdict="wrong"), *EXAMPLES[4].targets[1:])},
+        {"targets": (replace(EXAMPLES[4].targets[0], teach=Cost(flops=99)), *EXAMPLES[4].targets[1:])},
+        {"targets": (replace(EXAMPLES[4].targets[0], compress=Cost(dollars=0.1)), *EXAMPLES[4].targets[1:])},
+        {"targets": (replace(EXAMPLES[4].targets[0], char_ratio=0.25), *EXAMPLES[4].targets[1:])},
         {"targets": (replace(EXAMPLES[4].targets[0], text="<think>x</think>4"), *EXAMPLES[4].targets[1:])},
     ],
 )
@@ -225,17 +229,17 @@ def test_the_fingerprint_sees_every_column(change: dict[str, object]) -> None:
     assert len(set(prints)) == 3
 
 
+def columns(target: Target) -> dict[str, object]:
+    """A target as a file spells it."""
+    costs = {f"teach_{unit}": amount for unit, amount in asdict(target.teach).items()}
+    costs |= {f"compress_{unit}": amount for unit, amount in asdict(target.compress).items()}
+    ratios = {"token_ratio": target.token_ratio, "char_ratio": target.char_ratio}
+    return {"text": target.text, "verdict": target.verdict, **costs, **ratios}
+
+
 def as_row(one: Example) -> dict[str, object]:
     row: dict[str, object] = {"task": one.task, "prompt": one.prompt, "answer": one.answer, "kind": one.kind}
-    targets = {
-        target.supervision: {
-            "text": target.text,
-            "verified": target.verified,
-            "teach_flops": target.teach_flops,
-            "compress_flops": target.compress_flops,
-        }
-        for target in one.targets
-    }
+    targets = {target.supervision: columns(target) for target in one.targets}
     return row | {"choices": list(one.choices), "targets": targets}
 
 

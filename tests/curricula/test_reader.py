@@ -10,7 +10,7 @@ import pyarrow.parquet as pq
 import pytest
 
 from curricula.reader import read_jsonl, read_parquet, target_text
-from curricula.types import Example, Supervision, Target
+from curricula.types import Cost, Example, Supervision, Target
 
 GOOD = {"task": "add", "prompt": "3+4=?", "answer": "7", "targets": {"answer": "7"}}
 FULL = {
@@ -41,9 +41,9 @@ FULL_EXAMPLE = Example(
         Target(
             supervision="compressed:steps@0.3#gpt",
             text="<think>apple grows</think>A",
-            verified=False,
-            teach_flops=12,
-            compress_flops=3,
+            verdict="unchecked",
+            teach=Cost(flops=12),
+            compress=Cost(flops=3),
         ),
     ),
 )

@@ -8,7 +8,7 @@ from typing import cast
 import pytest
 
 from curricula.sieve import Sieve
-from curricula.types import AnswerKind, Domain, Example, Split, Target
+from curricula.types import AnswerKind, Cost, Domain, Example, Split, Target
 
 GOOD = Example(task="add", prompt="3+4=?", answer="7", targets=(Target(supervision="answer", text="7"),))
 CHOICE = Example(
@@ -132,8 +132,11 @@ def test_two_targets_of_one_supervision_are_refused() -> None:
             replace(GOOD, targets=(Target(supervision="chain", text="7"),)),
             "'chain' is not kind.*answer, response, short",
         ),
-        (replace(GOOD, targets=(Target(supervision="answer", text="7", teach_flops=-1),)), "FLOPs .* got -1"),
-        (replace(GOOD, targets=(Target(supervision="answer", text="7", compress_flops=2**63),)), "FLOPs .* got 9"),
+        (replace(GOOD, targets=(Target(supervision="answer", text="7", teach=Cost(flops=-1)),)), "amounts .*flops=-1"),
+        (
+            replace(GOOD, targets=(Target(supervision="answer", text="7", compress=Cost(tokens=2**63)),)),
+            "amounts .*tokens=9",
+        ),
         (replace(GOOD, choices=("7", "8")), "an open question has no choices, got 2"),
         (replace(CHOICE, choices=("apple",)), "2 to 26 choices, got 1"),
         (replace(CHOICE, answer="C"), "a letter from A to B or the text of a choice, got 'C'"),
