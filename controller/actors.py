@@ -20,7 +20,7 @@ from ray.actor import ActorClass, ActorHandle
 from ray.exceptions import GetTimeoutError, RayActorError, RayTaskError
 
 from controller.config import Where
-from trainers.jobs import StageProgress
+from trainers.jobs import StageProgress, WorkerLostError
 
 if TYPE_CHECKING:  # the worker loads torch, which the driver does without
     from controller.worker import StudentWorker
@@ -29,10 +29,6 @@ ATTEMPTS = 3
 """Actors that may die over one piece of work, or over setting one up, before the run gives up."""
 
 Answer = TypeVar("Answer")
-
-
-class WorkerLostError(RuntimeError):
-    """An actor died several times over the same work."""
 
 
 @dataclass(frozen=True, kw_only=True)

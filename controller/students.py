@@ -18,9 +18,9 @@ from curricula.types import Charge, ExampleTable, ProbeMode, ProbePlan, Purpose,
 from evaluators.accuracy import Outputs
 from evaluators.probe import Answers, assemble, outputs
 from trainers.batches import Integers
-from trainers.flops import ModelShape
 from trainers.jobs import StageJob, StageOutcome, row_rates
 from trainers.measuring import force_flops, generation_ceiling_flops, prompt_batches
+from trainers.pricing.flops import ModelShape
 
 
 @dataclass(kw_only=True)

@@ -12,7 +12,7 @@ from curricula.corpus import Corpus
 from curricula.features import text_features
 from curricula.types import ANSWER_KINDS, RIGHT_VERDICTS, ExampleTable, Split
 from trainers.batches import BatchSizes
-from trainers.flops import ModelShape, generate_flops, train_flops
+from trainers.pricing.flops import ModelShape, generate_flops, train_flops
 from trainers.schedule import Schedule
 
 

@@ -21,8 +21,8 @@ from trainers.batches import Integers
 from trainers.collate import Rows, check_logits
 from trainers.generation import Generator
 from trainers.jobs import StageJob, StageOutcome, StageProgress
+from trainers.pricing.shape import model_shape
 from trainers.process import default_device, set_up_process
-from trainers.shape import model_shape
 from trainers.stage import StageTrainer
 from trainers.student import Student, load_student, student_identity
 from trainers.tokens import open_tokens

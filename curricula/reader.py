@@ -10,17 +10,16 @@ the same of `compress_`, and `token_ratio` and `char_ratio`; a null target is on
 
 from __future__ import annotations
 
-import json
 import math
 import re
 from collections.abc import Iterator, Mapping
 from pathlib import Path
-from typing import Literal
 
 import pyarrow as pa
 import pyarrow.parquet as pq
 
 from curricula.rendering import THINK_CLOSE, THINK_OPEN, holds_answer, think
+from curricula.stream.rows import BYTE_ORDER_MARK, BrokenRowError, json_object, kind_of
 from curricula.types import (
     ANSWER_KINDS,
     DOMAINS,
@@ -45,7 +44,6 @@ TARGET_FIELDS = ("text", "verdict", "verified", *COUNTS, *AMOUNTS)
 ANSWER_WITHIN_CHARS = 200
 """A bare reasoning trace that does not name its answer within its last so many characters was cut before it."""
 
-_BYTE_ORDER_MARK = b"\xef\xbb\xbf"
 _UNWRITABLE = re.compile("[\x00\ud800-\udfff]")
 _MAX_COUNT = 2**63
 _BATCH_ROWS = 1024
@@ -81,20 +79,13 @@ def json_rows(path: Path) -> Iterator[tuple[str, Mapping[str, object]]]:
         for number, line in enumerate(file, start=1):
             where = f"{path}, line {number}"
             if number == 1:
-                line = line.removeprefix(_BYTE_ORDER_MARK)
-            if b"\x00" in line:
-                raise ValueError(f"{where}: holds a NUL byte; the file must be plain UTF-8 text")
+                line = line.removeprefix(BYTE_ORDER_MARK)
             if not line.strip():
                 continue
             try:
-                row: object = json.loads(line.decode("utf-8"), object_pairs_hook=_unique)
-            except UnicodeDecodeError as error:
-                raise ValueError(f"{where}: byte {error.start} is not UTF-8; save the file as UTF-8") from error
-            except (ValueError, RecursionError) as error:
-                raise ValueError(f"{where}: not one whole JSON object: {error}") from error
-            if not isinstance(row, dict):
-                raise ValueError(f"{where}: must be a JSON object like {{...}}, got {_kind_of(row)}")
-            yield where, row
+                yield where, json_object(line)
+            except BrokenRowError as error:
+                raise ValueError(f"{where}: {error.detail}") from error
 
 
 def _parquet_rows(path: Path) -> Iterator[tuple[str, Mapping[str, object]]]:
@@ -161,7 +152,7 @@ def target_text(supervision: Supervision, text: str, answer: str) -> str:
 
 def _targets(value: object, answer: str, where: str) -> tuple[Target, ...]:
     if not isinstance(value, Mapping):
-        raise ValueError(f"{where}: field 'targets' must map supervisions to texts, got {_kind_of(value)}")
+        raise ValueError(f"{where}: field 'targets' must map supervisions to texts, got {kind_of(value)}")
     found: list[Target] = []
     for spelling, target in value.items():
         if target is None:
@@ -177,7 +168,7 @@ def _targets(value: object, answer: str, where: str) -> tuple[Target, ...]:
                 raise ValueError(f"{where}: field '{field}': unknown field {name!r}; it has {', '.join(TARGET_FIELDS)}")
         text = details.get("text")
         if not isinstance(text, str):
-            raise ValueError(f"{where}: field '{field}' must be a text or an object with one, got {_kind_of(text)}")
+            raise ValueError(f"{where}: field '{field}' must be a text or an object with one, got {kind_of(text)}")
         count = {name: _count(details.get(name), where, f"{field}.{name}") for name in COUNTS}
         amount = {name: _amount(details.get(name), where, f"{field}.{name}") for name in AMOUNTS}
         found.append(
@@ -204,7 +195,7 @@ def _targets(value: object, answer: str, where: str) -> tuple[Target, ...]:
 
 def _text(value: object, where: str, field: str) -> str:
     if not isinstance(value, str):
-        raise ValueError(f"{where}: field {field!r} must be a text, got {_kind_of(value)}")
+        raise ValueError(f"{where}: field {field!r} must be a text, got {kind_of(value)}")
     if not value.strip():
         raise ValueError(f"{where}: field {field!r} is empty; it must hold a text")
     return _writable(value, where, field)
@@ -223,7 +214,7 @@ def _choices(value: object, where: str) -> tuple[str, ...]:
     if value is None:
         return ()
     if not isinstance(value, list):
-        raise ValueError(f"{where}: field 'choices' must be a list of texts, got {_kind_of(value)}")
+        raise ValueError(f"{where}: field 'choices' must be a list of texts, got {kind_of(value)}")
     return tuple(_text(choice, where, "choices") for choice in value)
 
 
@@ -256,7 +247,7 @@ def _split(value: object, where: str) -> Split | None:
 def _verdict(verdict: object, verified: object, where: str, field: str) -> Verdict:
     """The verdict given; where none is, what `verified` says; right by the word of the file where neither is."""
     if verified is not None and not isinstance(verified, bool):
-        raise ValueError(f"{where}: field '{field}.verified' must be true or false, got {_kind_of(verified)}")
+        raise ValueError(f"{where}: field '{field}.verified' must be true or false, got {kind_of(verified)}")
     if verdict is None:
         return "unchecked" if verified is False else "declared"
     for known in VERDICTS:
@@ -281,26 +272,3 @@ def _amount(value: object, where: str, field: str) -> float | None:
     if not isinstance(value, int | float) or isinstance(value, bool) or not 0 <= value < math.inf:
         raise ValueError(f"{where}: field '{field}' must be a number of at least 0, got {value!r}")
     return float(value)
-
-
-def _unique(pairs: list[tuple[str, object]]) -> dict[str, object]:
-    """A JSON object's fields, refused where one is named twice."""
-    fields = dict(pairs)
-    if len(fields) < len(pairs):
-        names = [name for name, _ in pairs]
-        repeated = next(name for name in names if names.count(name) > 1)
-        raise ValueError(f"field {repeated!r} is named twice")
-    return fields
-
-
-def _kind_of(value: object) -> Literal["null", "true or false", "a number", "a text", "a list", "an object"]:
-    """What JSON calls a value."""
-    if value is None:
-        return "null"
-    if isinstance(value, bool):
-        return "true or false"
-    if isinstance(value, int | float):
-        return "a number"
-    if isinstance(value, str):
-        return "a text"
-    return "a list" if isinstance(value, list) else "an object"

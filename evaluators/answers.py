@@ -10,11 +10,12 @@ else is the last line that is not blank.
 from __future__ import annotations
 
 import re
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
 from fractions import Fraction
+from typing import Literal
 
-from curricula.rendering import THINK_CLOSE, THINK_OPEN, split_thinking
+from curricula.rendering import THINK_CLOSE, THINK_OPEN
 from curricula.types import AnswerKind
 
 _HASHES = re.compile(r"####[ \t]*(?=\S)")
@@ -29,9 +30,18 @@ _SENTENCE_END = re.compile(r"[.!?](?=\s)")
 _LETTER_ALONE = re.compile(r"[(\[]?(?P<letter>[A-Za-z])[)\]]?[.:,;!]?")
 _LETTER_FIRST = re.compile(r"(?:[(\[](?P<closed>[A-Za-z])[)\]]|(?P<open>[A-Za-z])[).:](?=\s)).*", re.DOTALL)
 _WRAPPERS = (("$", "$"), ("\\(", "\\)"), ("\\[", "\\]"), ('"', '"'), ("'", "'"))
+_LAYERS = 12
+"""Of wrapping that are taken off at most: a megabyte of quotes would take hours."""
+_Extent = Literal["line", "sentence", "box"]
 _TEXT_COMMAND = re.compile(r"\\(?:text|textbf|mathrm|mathbf)\s*\{(?P<inside>[^{}]*)\}")
-_FRACTION_COMMAND = re.compile(r"\\[dt]?frac\s*\{(?P<over>[^{}]*)\}\s*\{(?P<under>[^{}]*)\}")
-_TYPOGRAPHY = (("\\$", "$"), ("\\%", "%"), ("\\,", ""), ("\\!", ""), ("{,}", ","))
+_PLAIN = r"-?(?:[0-9.,]+|[A-Za-z]|\\[A-Za-z]+)"
+_FRACTION = re.compile(
+    rf"(?P<before>(?:[A-Za-z]\s*=)?[\s$(+-]*)\\[dt]?frac\s*\{{\s*(?P<over>{_PLAIN})\s*\}}"
+    rf"\s*\{{\s*(?P<under>{_PLAIN})\s*\}}(?P<after>(?![A-Za-z])[^\\{{}}^_/\d(]*)"
+)
+"""A fraction of two plain things, alone: anywhere else, as in 2\\frac{1}{2}, a slash would change its value."""
+_THIN_SPACE = re.compile(r"(?<=[0-9])\\[,!](?=[0-9]{3}(?![0-9]))")
+_TYPOGRAPHY = (("\\$", "$"), ("\\%", "%"), ("\\,", " "), ("\\!", ""), ("{,}", ","))
 _DIGITS = r"(?:(?:[0-9]{1,3}(?:,[0-9]{3})+|[0-9]+)(?:\.[0-9]*)?|\.[0-9]+)"
 _NUMBER = re.compile(
     rf"(?P<sign>[-+]?)\s*[$€£¥]?\s*(?P<inner_sign>-?)(?P<over>{_DIGITS})"
@@ -42,10 +52,18 @@ _CODE = re.compile(r"[-+]?0[0-9].*")
 _VARIABLE = re.compile(r"[A-Za-z]\s*=\s*")
 _LONGEST_NUMBER_CHARS = 200
 _NOT_UNITS = re.compile(
-    r"\b(x|y|z|n|i|e|k|pi|and|or|to|of|plus|minus|times|over|point|squared|cubed|factorial|half|quarter|dozen|hundred|"
-    r"thousand|million|billion|trillion)\b"
+    r"\b(x|y|z|n|i|e|k|pi|and|or|to|of|plus|minus|times|over|point|squared|cubed|factorial|half|dozen|hundred|thousand|"
+    r"million|billion|trillion|choose|(quarter|third|fourth|fifth|sixth|seventh|eighth|ninth|tenth|hundredth|thousandth|"
+    r"pair|lakh|crore)s?)\b|[\u0370-\u03ff]"
 )
-"""Words behind a number that change its value, so that "7 and a half" or "3 million" is not 7 or 3."""
+"""Words and Greek letters behind a number that change its value: "7 and a half" or "3 million" is not 7 or 3."""
+_SHORT_UNIT = re.compile(
+    r"[kcmn]m|[km]g|[mcd]l|ft|in|yd|mi|lbs?|oz|hrs?|min|sec|ms|hz|k[wv]|mw|[gmkt]b|mph|km?ph|kmh|usd|eur|gbp|rs|[ap]m|"
+    r"st|nd|rd|th|sq|cu|mol|rad|deg"
+)
+"""Units of two or three letters. Other letters right behind a number may be variables: 12ab is not 12."""
+_LETTER_UNITS = "mgshljwvcfd"
+"""Units of one letter, known as such by the blank before them: 5 m is 5, and 5m may be five times m."""
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -54,6 +72,20 @@ class _Number:
 
     value: Fraction
     unit: str
+    variable: str  # the x of "x = 5", "" where none
+
+
+@dataclass(frozen=True, kw_only=True)
+class Given:
+    """The piece of text that gives an answer.
+
+    Example:
+        >>> find_answer("It costs 3.\\nThe answer is **7**.", "open")
+        Given(text='7', marked=True)
+    """
+
+    text: str  # without the typography around it
+    marked: bool  # by "answer is" or the like; otherwise it is the last line
 
 
 def extract_answer(text: str, kind: AnswerKind) -> str | None:
@@ -70,8 +102,10 @@ def extract_answer(text: str, kind: AnswerKind) -> str | None:
         >>> extract_answer("(b) Paris", "choice")
         'B'
     """
-    given = _given(text, kind)
-    return (_letter(given) or given) if given is not None and kind == "choice" else given
+    given = find_answer(text, kind)
+    if given is None:
+        return None
+    return (_letter(given.text) or given.text) if kind == "choice" else given.text
 
 
 def is_correct(text: str, answer: str, kind: AnswerKind, choices: tuple[str, ...] = ()) -> bool:
@@ -85,53 +119,90 @@ def is_correct(text: str, answer: str, kind: AnswerKind, choices: tuple[str, ...
     Raises:
         ValueError: a choice's reference is neither the letter nor the text of one of `choices`.
     """
-    right = _choice_index(answer, choices)
-    if kind == "choice" and right is None:
-        raise ValueError(f"answer {answer!r} is neither the letter nor the text of one of the choices {choices}")
-    given = _given(text, kind)
-    if given is None:
-        return False
-    return same_answer(given, answer) if kind == "open" else _choice_index(given, choices) == right
+    given = find_answer(text, kind)
+    if kind == "choice":
+        return same_choice("" if given is None else given.text, answer, choices) and given is not None
+    return given is not None and same_answer(given.text, answer)
+
+
+def same_choice(given: str, reference: str, choices: tuple[str, ...]) -> bool:
+    """Whether two answers name the same choice, by the rules of `is_correct`.
+
+    Raises:
+        ValueError: the reference is neither the letter nor the text of one of `choices`.
+    """
+    right = _choice_index(reference, choices)
+    if right is None:
+        raise ValueError(f"answer {reference!r} is neither the letter nor the text of one of the choices {choices}")
+    return _choice_index(given, choices) == right
 
 
 def same_answer(given: str, reference: str) -> bool:
     """Whether two open answers mean the same, by the rules of `is_correct`."""
-    wanted = None if _CODE.fullmatch(_bare(reference)) else _number(reference)
+    same = same_number(given, reference)
+    return same_text(given, reference) if same is None else same
+
+
+def same_text(given: str, reference: str, *, any_case: bool = True) -> bool:
+    """Whether two answers are one text, blanks collapsed and typography taken off, by default without case."""
+    if any_case:
+        return _folded(given) == _folded(reference)
+    return bare(given).split() == bare(reference).split()
+
+
+def is_number(text: str) -> bool:
+    """Whether a text is one number, with or without a unit."""
+    return _number(text) is not None
+
+
+def same_number(given: str, reference: str) -> bool | None:
+    """Whether two answers are the same number, by the rules of `is_correct`; None where one is anything else."""
+    wanted = None if _CODE.fullmatch(bare(reference)) else _number(reference)
     found = _number(given) if wanted is not None else None
     if wanted is None or found is None:
-        return _folded(given) == _folded(reference)
+        return None
+    if wanted.variable and found.variable and wanted.variable != found.variable:
+        return False
+    if {wanted.unit, found.unit} == {"%", ""}:  # 50% is 0.5, and stands for 50 where the question asks for percent
+        smaller, larger = (wanted, found) if wanted.unit == "" else (found, wanted)
+        return smaller.value in (larger.value, larger.value / 100)
     units_agree = not wanted.unit or not found.unit or wanted.unit == found.unit
     return wanted.value == found.value and units_agree
 
 
-def _given(text: str, kind: AnswerKind) -> str | None:
-    """The piece of text that gives the answer; None where there is none."""
+def find_answer(text: str, kind: AnswerKind) -> Given | None:
+    """The piece of text that gives the final answer, by the rules of `extract_answer`; None where there is none."""
     rest = text.rpartition(THINK_CLOSE)[2]  # not split_thinking's rest, which keeps what stands before the block
-    if split_thinking(text)[1] is None or THINK_OPEN in rest:
+    if THINK_OPEN in rest:
         return None
-    marks = sorted(mark for mark in _marks(rest, kind) if mark[1])
-    if marks:
-        return marks[-1][1]
-    lines = [bare for line in rest.splitlines() if (bare := _bare(line))]
-    if kind == "choice":
-        lines = [line for line in lines if _letter(line)] or lines
-    return lines[-1] if lines else None
+    marks = sorted(_marks(rest, kind), reverse=True)
+    closing = _closing_braces(rest) if any(extent == "box" for _, extent in marks) else {}
+    for start, extent in marks:  # the last counts, and the others are not read
+        if marked := bare(_marked(rest, start, extent, closing)):
+            return Given(text=marked, marked=True)
+    lines = [line for line in reversed(rest.splitlines()) if line and not line.isspace()]
+    named = (stripped for line in lines if _letter(stripped := bare(line))) if kind == "choice" else iter(())
+    last = next(named, None) or next((stripped for line in lines if (stripped := bare(line))), None)
+    return None if last is None else Given(text=last, marked=False)
 
 
-def _marks(text: str, kind: AnswerKind) -> Iterator[tuple[int, str]]:
-    """(position, answer) of every explicit mark; the answer is empty where nothing is marked."""
+def _marks(text: str, kind: AnswerKind) -> Iterator[tuple[int, _Extent]]:
+    """Where what an explicit mark points at begins, and how far it goes, for every mark."""
     for match in _HASHES.finditer(text):
-        yield match.end(), _bare(_line_from(text, match.end()))
+        yield match.end(), "line"
     for match in _PHRASE[kind].finditer(text):
-        yield match.end(), _bare(_SENTENCE_END.split(_line_from(text, match.end()), maxsplit=1)[0])
-    closing = _closing_braces(text)
+        yield match.end(), "sentence"
     for match in _BOXED.finditer(text):
-        yield match.end(), _bare(text[match.end() + 1 : closing.get(match.end(), 0)])
+        yield match.end(), "box"
 
 
-def _line_from(text: str, start: int) -> str:
+def _marked(text: str, start: int, extent: _Extent, closing: Mapping[int, int]) -> str:
+    """What a mark points at; nothing where its box is never closed."""
+    if extent == "box":
+        return text[start + 1 : closing.get(start, 0)]
     end = text.find("\n", start)
-    return text[start:] if end < 0 else text[start:end]
+    line = text[start:] if end < 0 else text[start:end]
+    return line if extent == "line" else _SENTENCE_END.split(line, maxsplit=1)[0]
 
 
 def _closing_braces(text: str) -> dict[int, int]:
@@ -146,14 +217,16 @@ def _closing_braces(text: str) -> dict[int, int]:
     return closing
 
 
-def _bare(text: str) -> str:
-    """The text without the typography around it: blanks, emphasis, quotes, math signs, a final period."""
-    text = _TEXT_COMMAND.sub(r"\g<inside>", text)
-    text = _FRACTION_COMMAND.sub(r"\g<over>/\g<under>", text)
-    for written, plain in _TYPOGRAPHY:
-        text = text.replace(written, plain)
+def bare(text: str) -> str:
+    r"""A text without the typography around it: blanks, emphasis, quotes, math signs, `\text`, a final period."""
+    if "\\" in text or "{" in text:
+        text = _THIN_SPACE.sub("", _TEXT_COMMAND.sub(r"\g<inside>", text))
+        for written, plain in _TYPOGRAPHY:
+            text = text.replace(written, plain)
     text, before = text.strip(), ""
-    while text != before:
+    for _ in range(_LAYERS):
+        if text == before:
+            break
         before = text
         text = text.strip("*`").strip() or text
         for opening, closing in _WRAPPERS:
@@ -161,11 +234,12 @@ def _bare(text: str) -> str:
                 text = text[len(opening) : -len(closing)].strip()
         if len(text) > 1 and text.endswith(".") and not text.endswith(".."):
             text = text[:-1].strip()
-    return text
+    fraction = _FRACTION.fullmatch(text) if "frac" in text else None
+    return text if fraction is None else "{before}{over}/{under}{after}".format(**fraction.groupdict())
 
 
 def _folded(text: str) -> str:
-    return " ".join(_bare(text).casefold().split())
+    return " ".join(bare(text).casefold().split())
 
 
 def _letter(text: str) -> str | None:
@@ -191,18 +265,34 @@ def _choice_index(text: str, choices: tuple[str, ...]) -> int | None:
 
 def _number(text: str) -> _Number | None:
     """The number a text is; None where it is anything else."""
-    text = _VARIABLE.sub("", _bare(text).replace("\N{MINUS SIGN}", "-"), count=1)
-    match = _NUMBER.fullmatch(text) if len(text) <= _LONGEST_NUMBER_CHARS else None
+    text = bare(text).replace("\N{MINUS SIGN}", "-")
+    variable = _VARIABLE.match(text)
+    match = _NUMBER.fullmatch(text, variable.end() if variable else 0) if len(text) <= _LONGEST_NUMBER_CHARS else None
     if match is None:
         return None
-    unit = match["unit"].casefold().replace("percent", "%").rstrip("s")
-    under = _fraction(match["under"] or "1")
-    if under == 0 or _NOT_UNITS.search(unit):
+    unit = match["unit"].casefold().replace("percent", "%").rstrip("s") if match["unit"] else ""
+    under = _fraction(match["under"]) if match["under"] else 1
+    if under == 0 or (unit and not _is_unit(match["unit"].casefold(), apart=text[match.start("unit") - 1].isspace())):
         return None
     sign = -1 if (match["sign"] + match["inner_sign"]).count("-") == 1 else 1
-    value = sign * _fraction(match["over"]) / under * Fraction(10) ** int(match["exponent"] or 0)
-    return _Number(value=value, unit=unit)
+    value = sign * _fraction(match["over"]) / under
+    if match["exponent"]:
+        value *= Fraction(10) ** int(match["exponent"])
+    return _Number(value=value, unit=unit, variable=variable[0][0] if variable else "")
+
+
+def _is_unit(words: str, *, apart: bool) -> bool:
+    """Whether words behind a number, in lower case, are its unit; `apart` says that a blank stands between."""
+    if words[0] in "%\N{DEGREE SIGN}":
+        return True
+    first = re.split(r"[ /-]", words, maxsplit=1)[0].rstrip("\N{SUPERSCRIPT TWO}\N{SUPERSCRIPT THREE}")
+    if not first.isalpha() or _NOT_UNITS.search(words):
+        return False
+    if not first.isascii() or len(first) > 3 or _SHORT_UNIT.fullmatch(first):
+        return True
+    return apart and (len(first) == 3 or first in _LETTER_UNITS)
 
 
 def _fraction(digits: str) -> Fraction:
-    return Fraction(digits.replace(",", "").rstrip("."))
+    digits = digits.replace(",", "").rstrip(".")
+    return Fraction(int(digits) if digits.isdecimal() else digits)

@@ -21,7 +21,6 @@ from pathlib import Path
 from rich.console import Console
 
 import curricula.policies  # noqa: F401 makes them known by class name
-from controller.actors import WorkerLostError
 from controller.config import RunConfig, Where
 from controller.ledger import OverspentError
 from controller.record import CONFIG
@@ -32,7 +31,7 @@ from experiments.command_line import EXIT_INTERRUPTED, CommandLine, HelpFormatte
 from experiments.pricing import print_prices
 from experiments.progress import ProgressLine, Snapshot, final_table
 from experiments.report import write_report
-from trainers.jobs import StageProgress
+from trainers.jobs import StageProgress, WorkerLostError
 from trainers.schedule import Schedule
 
 DEFAULT_POLICY = "curricula.policies.Adaptive"

@@ -148,6 +148,8 @@ def one_line(message: str, flags: Sequence[str], class_path: str = "") -> str:
         if name.startswith("--"):
             return f"unknown flag {name}{nearest(name, flags)}; --help lists all"
         return f"unexpected argument {name!r}: fields are given as --field value; --help lists all"
+    if unbuilt := re.search(r"Errors: - (\w+): (.*?) - Expected an? <class 'NoneType'>", flat):
+        return f"--{unbuilt[1]}: {unbuilt[2]}"  # fields that their dataclass refused
     inside = re.sub(r'^Parser key "policy": Problem with given class_path \S+ (?=Parser key)', "", flat)
     if wrong := re.fullmatch(r'Parser key "([\w.]+)": (.*)', inside):
         name = f"--{wrong[1]}"

@@ -18,7 +18,8 @@ from collections.abc import Sequence
 
 from rich.console import Console
 
-from experiments.command_line import EXIT_INTERRUPTED, CommandLine, HelpFormatter, fail, nearest
+from experiments.command_line import EXIT_INTERRUPTED, CommandLine, HelpFormatter, fail, nearest, one_line
+from trainers.jobs import WorkerLostError
 
 COMMANDS = {
     "import": "experiments.corpora.importing",
@@ -58,8 +59,8 @@ def main(arguments: Sequence[str] | None = None) -> None:
     except KeyboardInterrupt:
         print("stopped; the same command goes on with what is done", file=sys.stderr)
         sys.exit(EXIT_INTERRUPTED)
-    except (ValueError, OSError) as error:  # an OSError: a full disk, most often
-        fail(str(error))
+    except (WorkerLostError, ValueError, OSError) as error:  # an OSError: a full disk, most often
+        fail(one_line(str(error), ()))
 
 
 if __name__ == "__main__":

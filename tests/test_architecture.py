@@ -30,7 +30,7 @@ DOORS = {
 """The rooms that may import an outside library; a library not named here may stand anywhere but in curricula."""
 
 CURRICULA_MAY_IMPORT = {"numpy", "pyarrow", "datasets", "sklearn", "curricula", *sys.stdlib_module_names}
-DISTRIBUTIONS = {"sklearn": "scikit-learn", "yaml": "pyyaml"}
+DISTRIBUTIONS = {"math_verify": "math-verify", "sklearn": "scikit-learn", "yaml": "pyyaml"}
 """The package to install, where it is not called as the module is."""
 
 

@@ -17,7 +17,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from curricula.types import Floats
-from trainers.flops import ModelShape, train_flops
+from trainers.pricing.flops import ModelShape, train_flops
 
 Integers = NDArray[np.integer]
 """Whole numbers of any width."""

@@ -18,8 +18,8 @@ from transformers import GenerationConfig, PreTrainedModel
 from curricula.types import Charge, ProbeMode, Purpose
 from trainers.batches import round_up
 from trainers.collate import Rows, collate, supervised_logits, token_losses
-from trainers.flops import ModelShape, forward_flops, generate_flops
 from trainers.measuring import PROMPT_MULTIPLE, force_batches, generation_phases
+from trainers.pricing.flops import ModelShape, forward_flops, generate_flops
 from trainers.student import Student
 from trainers.tokens import TokenStore
 

@@ -17,6 +17,10 @@ class StageError(ValueError):
     """A stage that cannot be trained: one line, for the person who planned it."""
 
 
+class WorkerLostError(RuntimeError):
+    """A worker died several times over the same work."""
+
+
 @dataclass(frozen=True, kw_only=True, eq=False)
 class StageJob:
     """One stage to train. R rows."""

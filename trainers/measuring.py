@@ -8,7 +8,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from trainers.batches import Integers, MicroBatch, padded_length, round_up, split_by_length
-from trainers.flops import ModelShape, forward_flops, generate_flops
+from trainers.pricing.flops import ModelShape, forward_flops, generate_flops
 
 PROMPT_MULTIPLE = 16
 RESTART_TOKENS = (16, 32, 64, 128, 256, 512, 1024)

@@ -30,8 +30,8 @@ from trainers.batches import (
 )
 from trainers.checkpoint import gather_state, load_state, restore_state, save_state
 from trainers.collate import Rows, collate, supervised_logits, token_losses
-from trainers.flops import ModelShape
 from trainers.jobs import StageError, StageJob, StageOutcome, StageProgress
+from trainers.pricing.flops import ModelShape
 from trainers.schedule import Schedule
 from trainers.sft import RunningStage, StageSFTTrainer, Tally
 from trainers.student import Student

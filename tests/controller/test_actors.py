@@ -11,8 +11,9 @@ from typing import TYPE_CHECKING, cast
 import pytest
 import ray
 
-from controller.actors import ATTEMPTS, Crew, WorkerLostError, WorkerSpec, start_ray
+from controller.actors import ATTEMPTS, Crew, WorkerSpec, start_ray
 from controller.config import Where
+from trainers.jobs import WorkerLostError
 
 if TYPE_CHECKING:  # it loads torch, which these workers do without
     from controller.worker import StudentWorker

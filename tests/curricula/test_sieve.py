@@ -7,7 +7,8 @@ from typing import cast
 
 import pytest
 
-from curricula.sieve import Sieve
+from curricula.sieve import Sieve, Tally, sift
+from curricula.stream.intake import Drop
 from curricula.types import AnswerKind, Cost, Domain, Example, Split, Target
 
 GOOD = Example(task="add", prompt="3+4=?", answer="7", targets=(Target(supervision="answer", text="7"),))
@@ -137,6 +138,11 @@ def test_two_targets_of_one_supervision_are_refused() -> None:
             replace(GOOD, targets=(Target(supervision="answer", text="7", compress=Cost(tokens=2**63)),)),
             "amounts .*tokens=9",
         ),
+        (replace(GOOD, prompt="3+4=\x00?"), "a text holds a NUL byte or half of a surrogate pair"),
+        (
+            replace(GOOD, targets=(Target(supervision="short", text="\u4e2d \ud83d 7"),)),
+            "half of a surrogate pair.*ud83d",
+        ),
         (replace(GOOD, choices=("7", "8")), "an open question has no choices, got 2"),
         (replace(CHOICE, choices=("apple",)), "2 to 26 choices, got 1"),
         (replace(CHOICE, answer="C"), "a letter from A to B or the text of a choice, got 'C'"),
@@ -185,6 +191,33 @@ def test_strict_allows_no_loss(extra: Example) -> None:
     sieve.judge(strict=False)
     with pytest.raises(ValueError, match="strict allows none"):
         sieve.judge(strict=True)
+
+
+def test_one_example_is_sifted_by_itself() -> None:
+    one = sift(replace(GOOD, targets=(*GOOD.targets, Target(supervision="short", text="8"))), "a.jsonl, line 7")
+    assert (one.where, one.offered_targets, one.targets) == ("a.jsonl, line 7", 2, GOOD.targets)
+    assert [(drop.where, drop.reason) for drop in one.drops] == [
+        ("a.jsonl, line 7, target 'short'", "short: does not end in its answer")
+    ]
+
+
+def test_what_was_lost_before_it_became_an_example_counts() -> None:
+    tally = Tally(name="made")
+    tally.offer(identity="one", own_id=False, offered_targets=1, kept_targets=1)
+    for number in (1, 2):
+        tally.lose_row()
+        tally.drop(Drop(where=f"a.jsonl, line {number}", reason="not JSON"))
+    with pytest.raises(
+        ValueError, match=r"of 3 examples .*more than half .*\(not JSON: 2\); the first: a\.jsonl, line 1"
+    ):
+        tally.judge(strict=False)
+
+
+def test_a_corpus_of_which_all_was_left_out_says_so() -> None:
+    tally = Tally(name="made")
+    tally.drop(Drop(where="example 7", reason="wrong answer"))
+    with pytest.raises(ValueError, match=r"'made' holds no example: all were left out \(wrong answer: 1\)"):
+        tally.judge(strict=False)
 
 
 def test_nothing_is_no_corpus() -> None:

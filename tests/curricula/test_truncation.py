@@ -7,7 +7,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from curricula.rendering import ends_in_answer, split_thinking, think
-from curricula.truncation import truncate_to
+from curricula.traces.truncation import truncate_to
 
 TRACES = st.text(alphabet="abc 12=\n", max_size=80)
 

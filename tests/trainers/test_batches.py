@@ -19,7 +19,7 @@ from trainers.batches import (
     rows_digest,
     split_by_length,
 )
-from trainers.flops import ModelShape
+from trainers.pricing.flops import ModelShape
 
 SHAPE = ModelShape(layers=2, block_weights=5000, attention_width=16, head_weights=800, parameters=5800)
 SIZES = BatchSizes(step_tokens=300, micro_batch_tokens=400)

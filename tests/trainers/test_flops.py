@@ -21,8 +21,8 @@ from transformers import (
 from tests.trainers.stores import random_store
 from trainers.batches import MicroBatch
 from trainers.collate import Rows, collate, supervised_logits, token_losses
-from trainers.flops import ModelShape, forward_flops, generate_flops, train_flops
-from trainers.shape import model_shape
+from trainers.pricing.flops import ModelShape, forward_flops, generate_flops, train_flops
+from trainers.pricing.shape import model_shape
 
 VOCABULARY = 300
 CONFIGS = {

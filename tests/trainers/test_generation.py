@@ -15,8 +15,8 @@ from curricula.procedural import generate
 from trainers.collate import Rows
 from trainers.generation import Generator
 from trainers.measuring import force_flops, generation_ceiling_flops, generation_phases, prompt_batches
+from trainers.pricing.shape import model_shape
 from trainers.process import set_up_process
-from trainers.shape import model_shape
 from trainers.student import load_student
 from trainers.tokens import open_tokens
 

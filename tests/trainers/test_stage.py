@@ -14,9 +14,9 @@ from curricula.corpus import Corpus
 from curricula.procedural import generate
 from trainers.batches import BatchSizes
 from trainers.jobs import StageError, StageJob, StageOutcome, row_rates
+from trainers.pricing.shape import model_shape
 from trainers.process import set_up_process
 from trainers.schedule import Schedule
-from trainers.shape import model_shape
 from trainers.stage import ADAM_BETAS, GRADIENT_NORM, StageTrainer
 from trainers.student import load_student
 from trainers.tokens import TokenStore, open_tokens

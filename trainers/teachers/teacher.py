@@ -41,6 +41,7 @@ class Completion:
     output_tokens: int  # thinking included
     finished: bool  # it ended by itself, not at the limit of tokens
     cost: Cost
+    estimated: bool = False  # some of the tokens were not counted by the server, but estimated from lengths of texts
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -53,6 +54,7 @@ class Refusal:
 
     reason: str  # short and countable
     cost: Cost = field(default_factory=Cost)
+    estimated: bool = False  # as in Completion
 
 
 class Teacher(Protocol):
