@@ -13,6 +13,7 @@ from typing import Literal
 
 from curricula.policy import CurriculumPolicy
 from curricula.procedural import FAMILIES
+from trainers.jobs import Precision
 from trainers.schedule import Schedule
 
 Json = None | bool | int | float | str | list["Json"] | dict[str, "Json"]
@@ -27,7 +28,11 @@ PROCEDURAL: dict[str, tuple[str, ...]] = {
 
 @dataclass(frozen=True, kw_only=True)
 class RunConfig:
-    """Everything that decides a run's result. The same RunConfig gives the same stages.jsonl on a CPU in fp32."""
+    """Everything that decides a run's result. The same RunConfig gives the same stages.jsonl on a CPU in fp32.
+
+    So a CPU computes in fp32 unless bf16 is asked for, which depends on more of the hardware; the summary says what a
+    run promised.
+    """
 
     policy: CurriculumPolicy
     student: str = "tiny"  # tiny-0.2m, tiny, tiny-3m, a Hugging Face folder or id, or a .gguf file
@@ -43,6 +48,10 @@ class RunConfig:
     max_output_tokens: int | None = None  # cap of an answer, in tokens; the longest target's where none
     step_tokens: int | None = None  # unpadded tokens of one optimizer step; by the student's size where none
     micro_batch_tokens: int | None = None  # padded positions computed at once; by the student's size where none
+    lora_rank: int | None = None  # of adapters on all linear layers, the rest frozen; everything is trained where none
+    lora_alpha: float | None = None  # adapters count lora_alpha / lora_rank; 32 where none
+    precision: Precision | None = None  # of training's products; bf16 on a GPU, fp32 on a CPU, where none
+    activation_checkpointing: bool = False  # recompute activations: less memory, more FLOPs, which are charged
     batch_answers: int = 128  # answers generated side by side
     threads: int | None = None  # of one student; this machine's cores where none
     learning_rates: dict[str, float] | None = None  # base rate by supervision kind; by the student's size where none
@@ -57,6 +66,8 @@ class RunConfig:
             "max_output_tokens": self.max_output_tokens is None or self.max_output_tokens >= 1,
             "step_tokens": self.step_tokens is None or self.step_tokens >= 1,
             "micro_batch_tokens": self.micro_batch_tokens is None or self.micro_batch_tokens >= 1,
+            "lora_rank": self.lora_rank is None or self.lora_rank >= 1,
+            "lora_alpha": self.lora_alpha is None or self.lora_alpha > 0,
             "batch_answers": self.batch_answers >= 1,
             "threads": self.threads is None or self.threads >= 1,
             "learning_rates": self.learning_rates is None or all(rate > 0 for rate in self.learning_rates.values()),
@@ -64,6 +75,8 @@ class RunConfig:
         for name, holds in checks.items():
             if not holds:
                 raise ValueError(f"{name} must be positive, got {dataclasses.asdict(self)[name]}")
+        if self.lora_rank is None and self.lora_alpha is not None:
+            raise ValueError(f"lora_alpha={self.lora_alpha} scales adapters, and there are none; set lora_rank too")
 
 
 def user_cache() -> Path:

@@ -21,7 +21,7 @@ from controller.actors import Crew, WorkerSpec, start_ray
 from controller.config import PROCEDURAL, Json, RunConfig, Where, config_dict
 from controller.controller import latest, run
 from controller.record import RunFolder
-from controller.resolve import resolve_corpus, resolve_student, resolve_threads
+from controller.resolve import resolve_corpus, resolve_student, resolve_threads, run_tuning
 from controller.students import Doing, Students
 from controller.tables import Identity, Settings, TokenCounts, build_table
 from curricula.corpus import Corpus, open_corpus
@@ -32,7 +32,7 @@ from trainers.batches import BatchSizes
 
 PROCEDURAL_EXAMPLES = 20_000
 PROCEDURAL_SEED = 0  # of the corpus, not of the run: every run is tested on the same questions
-LIBRARIES = ("torch", "transformers", "trl", "numpy", "scikit-learn")
+LIBRARIES = ("torch", "transformers", "trl", "peft", "numpy", "scikit-learn")
 
 
 @dataclass(frozen=True, kw_only=True, eq=False)
@@ -154,13 +154,18 @@ def open_session(config: RunConfig, where: Where, *, resume: bool, doing: Doing)
 
 def worker_settings(config: RunConfig, checkpoints: Path) -> Settings:
     """How workers of this run work."""
-    assert config.step_tokens and config.micro_batch_tokens and config.max_output_tokens  # resolved
+    assert (
+        config.step_tokens and config.micro_batch_tokens and config.max_output_tokens and config.precision
+    )  # resolved
     return Settings(
         sizes=BatchSizes(step_tokens=config.step_tokens, micro_batch_tokens=config.micro_batch_tokens),
         schedule=config.schedule,
         max_output_tokens=config.max_output_tokens,
         checkpoints=checkpoints,
         seed=config.seed,
+        tuning=run_tuning(config),
+        lora_alpha=config.lora_alpha,
+        precision=config.precision,
     )
 
 
@@ -180,11 +185,12 @@ def run_identity(prepared: Prepared) -> dict[str, Json]:
 def _session(prepared: Prepared, where: Where, folder: RunFolder, doing: Doing) -> Session:
     config, corpus, counts, identity = prepared.config, prepared.corpus, prepared.counts, prepared.identity
     assert config.max_output_tokens and config.micro_batch_tokens and config.learning_rates  # resolved
+    tuning = run_tuning(config)
     train, train_row_N = build_table(
-        corpus, "train", counts, shape=identity.shape, max_output_tokens=config.max_output_tokens
+        corpus, "train", counts, shape=identity.shape, tuning=tuning, max_output_tokens=config.max_output_tokens
     )
     probe, probe_row_N = build_table(
-        corpus, "probe", counts, shape=identity.shape, max_output_tokens=config.max_output_tokens
+        corpus, "probe", counts, shape=identity.shape, tuning=tuning, max_output_tokens=config.max_output_tokens
     )
     history = folder.rewind()
     students = Students(
@@ -192,6 +198,7 @@ def _session(prepared: Prepared, where: Where, folder: RunFolder, doing: Doing) 
         corpus=corpus,
         counts=counts,
         shape=identity.shape,
+        adapters=tuning.adapters,
         train_table=train,
         train_row_N=train_row_N,
         probe_row_N=probe_row_N,

@@ -21,6 +21,7 @@ from trainers.batches import Integers
 from trainers.jobs import StageJob, StageOutcome, row_rates
 from trainers.measuring import force_flops, generation_ceiling_flops, prompt_batches
 from trainers.pricing.flops import ModelShape
+from trainers.pricing.tuning import Adapters
 
 
 @dataclass(kw_only=True)
@@ -42,6 +43,7 @@ class Students:
     corpus: Corpus
     counts: TokenCounts
     shape: ModelShape
+    adapters: Adapters | None  # that the student carries
     train_table: ExampleTable
     train_row_N: NDArray[np.int64]  # corpus row of each training example
     probe_row_N: NDArray[np.int64]
@@ -74,6 +76,7 @@ class Students:
             loop_seconds=[outcome.train_seconds for outcome in outcomes],
             tokens=[outcome.tokens for outcome in outcomes],
             lost_workers=self.crew.lost - lost,
+            memory_micro_batch_tokens=[outcome.memory_micro_batch_tokens for outcome in outcomes],
         )
         return [self._trained(order.plan, outcome) for order, outcome in zip(orders, outcomes, strict=True)]
 
@@ -89,6 +92,7 @@ class Students:
                     batch_rows=self.batch_answers,
                     max_output_tokens=self.max_output_tokens,
                     prefix_tokens=self.counts.think_tokens if mode == "think" else 0,
+                    adapters=self.adapters,
                 )
             for name in plan.probe.supervisions:
                 _, row_Q, column_Q = self._forced_rows(plan.probe, name)
@@ -175,6 +179,7 @@ class Students:
             self.counts.prompt_tokens_N[row_Q],
             self.counts.target_tokens_NS[row_Q, column_Q],
             micro_batch_tokens=self.micro_batch_tokens,
+            adapters=self.adapters,
         )
 
     def _job(self, order: Order) -> StageJob:

@@ -13,6 +13,7 @@ from controller.record import read_run
 from controller.session import Session, evaluated_splits, final_checkpoint, write_answers
 from curricula.types import RunState
 from evaluators.calibration import difficulty_on_later_outcomes
+from trainers.jobs import Precision
 
 
 def conclude(session: Session, state: RunState, *, started: float) -> dict[str, Json]:
@@ -52,6 +53,7 @@ def conclude(session: Session, state: RunState, *, started: float) -> dict[str, 
             zip(session.corpus.supervisions, (int(count) for count in session.counts.too_long_S), strict=True)
         ),
         "lost": lost_work(record.timings),
+        "replay": replay(session.config.precision, session.identity.device, record.timings),
         "wall_seconds": time.monotonic() - started,
         "train_seconds": train_seconds(record.timings),
         "peak_worker_bytes": max(session.crew.on_each(lambda worker: worker.peak_bytes())),
@@ -127,6 +129,24 @@ def lost_work(timings: Iterable[Mapping[str, Json]]) -> dict[str, Json]:
         elif event == "recorded":
             open_ceiling = None
     return {"attempts": attempts, "flops_at_most": flops_at_most}
+
+
+def replay(precision: Precision | None, device: str, timings: Iterable[Mapping[str, Json]]) -> dict[str, Json]:
+    """Whether the same configuration gives the same stages again, bit for bit, and what ended that promise."""
+    ended: list[Json] = []
+    if device != "cpu":
+        ended.append(f"trained on {device}")
+    if precision != "fp32":
+        ended.append(f"trained in {precision}")
+    for line in timings:
+        rooms, checkpoints = line.get("memory_micro_batch_tokens"), line.get("checkpoints")
+        if line.get("event") == "trained" and isinstance(rooms, list) and isinstance(checkpoints, list):
+            ended += [
+                f"memory ran out by stage {checkpoint}: micro-batches of {room} tokens at most"
+                for checkpoint, room in zip(checkpoints, rooms, strict=True)
+                if room is not None
+            ]
+    return {"bitwise": not ended, "ended_by": ended}
 
 
 def model_card(summary: Mapping[str, Json]) -> str:

@@ -12,7 +12,9 @@ from curricula.corpus import Corpus
 from curricula.features import text_features
 from curricula.types import ANSWER_KINDS, RIGHT_VERDICTS, ExampleTable, Split
 from trainers.batches import BatchSizes
+from trainers.jobs import Precision
 from trainers.pricing.flops import ModelShape, generate_flops, train_flops
+from trainers.pricing.tuning import Tuning
 from trainers.schedule import Schedule
 
 
@@ -24,6 +26,8 @@ class Identity:
     digest: str  # of its weights' origin
     shape: ModelShape
     positions: int  # longest sequence it was made for
+    device: str  # "cpu" or "cuda"
+    precision: Precision  # what training uses there where nothing is said
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -35,6 +39,9 @@ class Settings:
     max_output_tokens: int
     checkpoints: Path
     seed: int
+    tuning: Tuning
+    lora_alpha: float | None  # None without adapters
+    precision: Precision
 
 
 @dataclass(frozen=True, kw_only=True, eq=False)
@@ -48,7 +55,7 @@ class TokenCounts:
 
 
 def build_table(
-    corpus: Corpus, split: Split, counts: TokenCounts, *, shape: ModelShape, max_output_tokens: int
+    corpus: Corpus, split: Split, counts: TokenCounts, *, shape: ModelShape, tuning: Tuning, max_output_tokens: int
 ) -> tuple[ExampleTable, NDArray[np.int64]]:
     """The table of a split and, for every row of it, the corpus example it stands for."""
     row_N = corpus.rows(split).astype(np.int64)
@@ -57,9 +64,15 @@ def build_table(
     target_tokens_NS = counts.target_tokens_NS[row_N]
     offered_NS = target_tokens_NS >= 0
     length_NS = prompt_tokens_N[:, None].astype(np.int64) + target_tokens_NS
-    flops_NS = train_flops(shape, rows=1, length=length_NS, head_positions=target_tokens_NS.astype(np.int64))
+    flops_NS = train_flops(
+        shape, rows=1, length=length_NS, head_positions=target_tokens_NS.astype(np.int64), tuning=tuning
+    )
     answer_flops_N = generate_flops(
-        shape, rows=1, prompt_length=prompt_tokens_N.astype(np.int64), new_tokens=max_output_tokens
+        shape,
+        rows=1,
+        prompt_length=prompt_tokens_N.astype(np.int64),
+        new_tokens=max_output_tokens,
+        adapters=tuning.adapters,
     )
     task_of = {task: index for index, task in enumerate(corpus.tasks)}
     table = ExampleTable(

@@ -17,15 +17,19 @@ from controller.tables import Identity, Settings, TokenCounts
 from curricula.corpus import Corpus
 from curricula.types import Charge, ProbeMode, Purpose
 from evaluators.probe import Answers, grade
+from trainers.adapters import add_adapters, merged_weights
 from trainers.batches import Integers
 from trainers.collate import Rows, check_logits
 from trainers.generation import Generator
-from trainers.jobs import StageJob, StageOutcome, StageProgress
+from trainers.jobs import NotFiniteError, StageError, StageJob, StageOutcome, StageProgress
 from trainers.pricing.shape import model_shape
-from trainers.process import default_device, set_up_process
+from trainers.process import default_device, default_precision, set_up_process
 from trainers.stage import StageTrainer
 from trainers.student import Student, load_student, student_identity
 from trainers.tokens import open_tokens
+
+NAMED_ROWS = 32
+"""How many rows of a step that went wrong are named."""
 
 
 class StudentWorker:
@@ -45,6 +49,8 @@ class StudentWorker:
             digest=student_identity(self.name, self.seed, self.cache_dir),
             shape=self.shape,
             positions=int(positions) if positions else 1024,
+            device=self.student.model.device.type,
+            precision=default_precision(),
         )
 
     def open(self, corpus_dir: Path, *, max_tokens: int) -> TokenCounts:
@@ -59,19 +65,24 @@ class StudentWorker:
         )
 
     def begin(self, settings: Settings) -> None:
-        """Build the trainer and the generator.
+        """Put adapters into the student where it is to have them; build the trainer and the generator.
 
         Raises:
             ValueError: the student computes its logits otherwise than training does.
         """
         check_logits(self.student.model, self.store, name=self.name, pad_id=self.student.pad_id)
         self.settings = settings
+        adapters = settings.tuning.adapters
+        if adapters is not None:
+            assert settings.lora_alpha is not None  # resolved
+            add_adapters(self.student.model, rank=adapters.rank, alpha=settings.lora_alpha, seed=settings.seed)
         self.generator = Generator(
             student=self.student,
             store=self.store,
             shape=self.shape,
             max_output_tokens=settings.max_output_tokens,
             micro_batch_tokens=settings.sizes.micro_batch_tokens,
+            adapters=adapters,
         )
         self.trainer = StageTrainer(
             student=self.student,
@@ -81,15 +92,37 @@ class StudentWorker:
             schedule=settings.schedule,
             checkpoints=settings.checkpoints,
             seed=settings.seed,
+            tuning=settings.tuning,
+            precision=settings.precision,
         )
 
     def train(self, job: StageJob) -> StageOutcome:
-        """Train one stage and save its checkpoint."""
+        """Train one stage and save its checkpoint.
+
+        Raises:
+            StageError: it cannot be trained; what was not finite is named by question and supervision.
+        """
         if job.start is None and self.trainer.held is not None:
             # A fork from the very beginning, on a worker that has trained already.
             self.student = self._fresh_student()
             self.begin(self.settings)
-        return self.trainer.train(job)
+        try:
+            return self.trainer.train(job)
+        except NotFiniteError as error:
+            bad, others = self._names(job, error.bad_rows), self._names(job, error.other_rows)
+            kept = "nothing was saved" if job.start is None else f"checkpoint {job.start} is kept"
+            raise StageError(
+                f"the training {error.what} is not finite at {bad}{f', in a step with {others}' if others else ''}; "
+                f"{kept}; lower --learning_rates, or look at these targets"
+            ) from None
+
+    def _names(self, job: StageJob, rows: Sequence[int]) -> str:
+        """Plan rows as a person finds them in the corpus: id and supervision; the first of them, if they are many."""
+        shown = list(rows[:NAMED_ROWS])
+        ids = self.corpus.examples["id"].take(job.example_R[shown]).to_pylist()
+        names = [self.corpus.supervisions[int(column)] for column in job.supervision_R[shown]]
+        more = [f"{len(rows) - len(shown)} more"] if len(rows) > len(shown) else []
+        return ", ".join([*(f"{one} ({name})" for one, name in zip(ids, names, strict=True)), *more])
 
     def _fresh_student(self) -> Student:
         student = load_student(self.name, seed=self.seed, cache_dir=self.cache_dir)
@@ -125,9 +158,9 @@ class StudentWorker:
         return forced.loss_Q, forced.exact_Q, forced.charge
 
     def export(self, checkpoint: str, folder: Path, card: str) -> None:
-        """Write the student as a Hugging Face checkpoint with a model card."""
+        """Write the student as a Hugging Face checkpoint with a model card, adapters merged into its layers."""
         self.trainer.hold(checkpoint)
-        self.student.model.save_pretrained(folder)
+        self.student.model.save_pretrained(folder, state_dict=merged_weights(self.student.model))
         self.student.tokenizer.save_pretrained(folder)
         (folder / "README.md").write_text(card, encoding="utf-8")
 

@@ -10,11 +10,14 @@ from rich.console import Console
 from rich.table import Table
 
 from controller.config import RunConfig, Where
+from controller.resolve import run_tuning
 from controller.session import Prepared, prepare, worker_settings
 from controller.tables import build_table
 from experiments.summary import flops_text, seconds_text
+from trainers.pricing.flops import ModelShape
+from trainers.pricing.tuning import Tuning
 
-STATE_BYTES_PER_PARAMETER = 12  # fp32 weight and two moments
+STATE_BYTES_PER_PARAMETER = 12  # fp32 weight and two moments, of what is trained
 KEPT_CHECKPOINTS = 3  # last, best by probe, and the one being written
 
 
@@ -28,13 +31,21 @@ def print_prices(config: RunConfig, where: Where, console: Console) -> None:
         speed = min(prepared.crew.on_each(lambda worker: worker.training_flops_per_second()))
         console.print(prices(prepared))
         parameters, threads = prepared.identity.shape.parameters, prepared.config.threads
-        disk = KEPT_CHECKPOINTS * STATE_BYTES_PER_PARAMETER * parameters
+        trained = trained_parameters(prepared.identity.shape, run_tuning(prepared.config))
+        disk = KEPT_CHECKPOINTS * STATE_BYTES_PER_PARAMETER * trained
         console.print(
             f"{prepared.config.student}: {parameters:,} parameters, {flops_text(speed)} FLOP/s measured here with "
             f"{threads} {'thread' if threads == 1 else 'threads'}: about "
             f"{seconds_text(config.total_flops / speed)} of training. Disk: at most {disk / 1e6:,.0f} MB of "
             "checkpoints. Nothing was spent and no folder was written."
         )
+
+
+def trained_parameters(shape: ModelShape, tuning: Tuning) -> int:
+    """Parameters that a checkpoint holds: the adapters', or all."""
+    if tuning.adapters is None:
+        return shape.parameters
+    return shape.layers * sum(tuning.adapters.rank * (layer.inputs + layer.outputs) for layer in shape.block)
 
 
 def prices(prepared: Prepared) -> Table:
@@ -45,6 +56,7 @@ def prices(prepared: Prepared) -> Table:
         "train",
         prepared.counts,
         shape=prepared.identity.shape,
+        tuning=run_tuning(config),
         max_output_tokens=config.max_output_tokens or 1,
     )
     table = Table(title=f"What {flops_text(config.total_flops)} FLOPs buy, spent on one supervision alone")

@@ -9,6 +9,7 @@ a five-token answer is not padded to a four-hundred-token trace, and shapes are 
 
 from __future__ import annotations
 
+import dataclasses
 import hashlib
 from collections.abc import Iterator
 from dataclasses import dataclass
@@ -18,6 +19,7 @@ from numpy.typing import NDArray
 
 from curricula.types import Floats
 from trainers.pricing.flops import ModelShape, train_flops
+from trainers.pricing.tuning import EVERYTHING, Tuning
 
 Integers = NDArray[np.integer]
 """Whole numbers of any width."""
@@ -64,6 +66,11 @@ class Step:
     def rows(self) -> int:
         """Rows drawn for the step."""
         return sum(len(batch.row_B) for batch in self.micro_batches)
+
+    @property
+    def row_B(self) -> NDArray[np.int64]:
+        """The plan rows drawn for the step."""
+        return np.concatenate([batch.row_B for batch in self.micro_batches])
 
 
 def rows_digest(example_R: Integers, supervision_R: Integers, share_R: Floats) -> str:
@@ -117,9 +124,31 @@ def padded_length(length_N: Integers) -> NDArray[np.int64]:
     return -(-length_N.astype(np.int64) // multiple_N) * multiple_N
 
 
-def micro_batch_flops(shape: ModelShape, batch: MicroBatch) -> int:
+def micro_batch_flops(shape: ModelShape, batch: MicroBatch, tuning: Tuning = EVERYTHING) -> int:
     """Price of training on one micro-batch."""
-    return train_flops(shape, rows=len(batch.row_B), length=batch.length, head_positions=batch.head_positions)
+    return train_flops(
+        shape, rows=len(batch.row_B), length=batch.length, head_positions=batch.head_positions, tuning=tuning
+    )
+
+
+def cut(batch: MicroBatch, target_tokens_R: Integers, *, micro_batch_tokens: int) -> tuple[MicroBatch, ...]:
+    """A micro-batch in parts of at most `micro_batch_tokens` positions (or one row) that cost together what it costs.
+
+    The positions that its head was rounded up by go to the last part.
+    """
+    size = max(1, micro_batch_tokens // batch.length)
+    if len(batch.row_B) <= size:
+        return (batch,)
+    parts = []
+    left = batch.head_positions
+    for row_B in np.array_split(batch.row_B, -(-len(batch.row_B) // size)):
+        supervised = int(target_tokens_R[row_B].sum())
+        parts.append(
+            MicroBatch(row_B=row_B, length=batch.length, head_positions=supervised, supervised_tokens=supervised)
+        )
+        left -= supervised
+    last = parts[-1]
+    return (*parts[:-1], dataclasses.replace(last, head_positions=last.head_positions + left))
 
 
 def split_by_length(
@@ -173,6 +202,7 @@ def plan_steps(
     seed: int,
     key: str,
     drawn: int,
+    tuning: Tuning = EVERYTHING,
 ) -> tuple[tuple[Step, ...], int]:
     """All steps that `ceiling_flops` buys, none beyond it, and the price of the one that no longer fits.
 
@@ -180,6 +210,7 @@ def plan_steps(
         prompt_tokens_R, target_tokens_R: lengths of every plan row, the end token counted in the target.
         key: the plan's `rows_digest`.
         drawn: rows that earlier stages of this checkpoint's line already drew under that key.
+        tuning: what is trained, which decides the price.
     """
     target_R = target_tokens_R.astype(np.int64)
     total_R = prompt_tokens_R.astype(np.int64) + target_R
@@ -199,7 +230,7 @@ def plan_steps(
             batches = split_by_length(
                 row_B, padded_R[row_B], target_R[row_B], micro_batch_tokens=sizes.micro_batch_tokens
             )
-            flops = sum(micro_batch_flops(shape, batch) for batch in batches)
+            flops = sum(micro_batch_flops(shape, batch, tuning) for batch in batches)
             if spent + flops > ceiling_flops:
                 return tuple(steps), flops
             spent += flops

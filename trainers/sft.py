@@ -11,9 +11,13 @@ from numpy.typing import NDArray
 from transformers import PreTrainedModel
 from trl.trainer.sft_trainer import SFTTrainer
 
-from trainers.batches import MicroBatch, Step
+from trainers.batches import MicroBatch, Step, cut
+from trainers.checkpoint import trained_parameters
 from trainers.collate import Rows, collate, supervised_logits, token_losses
-from trainers.jobs import StageError, StageProgress
+from trainers.jobs import NotFiniteError, Precision, StageError, StageProgress
+
+_MEMORY_MESSAGES = ("not enough memory", "DefaultCPUAllocator", "can't allocate memory", "out of memory")
+"""Of which a RuntimeError says one where memory ran out: on a CPU it has no class of its own."""
 
 
 @dataclass(frozen=True, kw_only=True, eq=False)
@@ -71,6 +75,35 @@ class StepLoader:
         return ({"step": step} for step in self.steps)
 
 
+@dataclass(frozen=True, kw_only=True, eq=False)
+class Computed:
+    """A micro-batch after its forward and backward pass."""
+
+    batch: MicroBatch
+    loss: torch.Tensor  # its share of the step's loss, a scalar
+    nats_B: torch.Tensor  # of its rows
+
+
+def training_precision(device: torch.device, precision: Precision) -> torch.autocast:
+    """Matrix products in bf16 where that is asked for; weights, their gradients and the loss stay fp32."""
+    return torch.autocast(device.type, dtype=torch.bfloat16, enabled=precision == "bf16")
+
+
+def is_out_of_memory(error: RuntimeError) -> bool:
+    """Whether memory ran out, on an accelerator or on a CPU."""
+    return isinstance(error, torch.OutOfMemoryError) or any(text in str(error) for text in _MEMORY_MESSAGES)
+
+
+def refuse_weights(model: torch.nn.Module, done: Sequence[Step]) -> None:
+    """Nothing, where all trained weights are finite; else the last step is to blame.
+
+    Raises:
+        NotFiniteError: they are not.
+    """
+    if done and not all(bool(weight.isfinite().all()) for weight in trained_parameters(model).values()):
+        raise NotFiniteError("gradient", bad_rows=done[-1].row_B.tolist(), other_rows=())
+
+
 class StageSFTTrainer(SFTTrainer):
     """SFTTrainer fed with planned steps: same loop, optimizer step, clipping and callbacks; own data, loss and rate.
 
@@ -80,6 +113,8 @@ class StageSFTTrainer(SFTTrainer):
 
     running: RunningStage
     pad_id: int
+    precision: Precision
+    memory_micro_batch_tokens: int | None = None  # what there turned out to be memory for at once; None: as planned
 
     def get_train_dataloader(  # pyright: ignore[reportIncompatibleMethodOverride] the loop asks for no more than this
         self,
@@ -111,37 +146,88 @@ class StageSFTTrainer(SFTTrainer):
         inputs: Mapping[str, Step],
         num_items_in_batch: torch.Tensor | int | None = None,
     ) -> torch.Tensor:
-        """Forward and backward of one optimizer step; its mean loss in nats per supervised token, a scalar."""
-        assert isinstance(model, PreTrainedModel), type(model)  # one device: nothing wraps it
-        step = inputs["step"]
-        total = torch.zeros((), device=self.args.device)
-        for batch in step.micro_batches:
-            loss = self.micro_batch_loss(model, batch, step_tokens=step.supervised_tokens)
-            self.accelerator.backward(loss)
-            total += loss.detach()
-            self.running.progress.tokens += self._tokens(batch)
-        self.running.progress.flops += step.flops
-        return total
+        """Forward and backward of one optimizer step; its mean loss in nats per supervised token, a scalar.
 
-    def micro_batch_loss(self, model: PreTrainedModel, batch: MicroBatch, *, step_tokens: int) -> torch.Tensor:
-        """A micro-batch's share of its step's loss, a scalar: nats divided by the step's supervised tokens.
+        Where memory runs out, the step is done again from its beginning with micro-batches of half the size. The
+        weights are as they were: they change only after this.
 
         Raises:
-            StageError: the loss is not finite; the rows are named.
+            NotFiniteError: the loss is not finite, or the gradient of the step before was not.
+            StageError: there is no memory for one row.
         """
+        assert isinstance(model, PreTrainedModel), type(model)  # one device: nothing wraps it
+        step = inputs["step"]
+        computed = self._compute(model, step)
+        while isinstance(computed, MicroBatch):
+            self._halve(model, computed)
+            computed = self._compute(model, step)
+        self._count(model, computed)
+        self.running.progress.flops += step.flops
+        return torch.stack([micro_batch.loss for micro_batch in computed]).sum()
+
+    def _compute(self, model: PreTrainedModel, step: Step) -> list[Computed] | MicroBatch:
+        """All micro-batches of a step, forward and backward; or the first one that there was no memory for."""
+        computed = []
+        for planned in step.micro_batches:
+            limit = self.memory_micro_batch_tokens
+            parts = (
+                (planned,)
+                if limit is None
+                else cut(planned, self.running.rows.target_tokens_R, micro_batch_tokens=limit)
+            )
+            for batch in parts:
+                try:
+                    computed.append(self._forward_and_backward(model, batch, step_tokens=step.supervised_tokens))
+                except RuntimeError as error:
+                    if not is_out_of_memory(error):
+                        raise
+                    return batch  # what was computed of it must be let go before the next attempt
+        return computed
+
+    def _forward_and_backward(self, model: PreTrainedModel, batch: MicroBatch, *, step_tokens: int) -> Computed:
+        """One micro-batch: its share of the step's loss is its nats divided by the step's supervised tokens."""
         running = self.running
         tensors = collate(running.rows, batch, pad_id=self.pad_id, device=self.args.device)
-        loss_H = token_losses(supervised_logits(model, tensors), tensors.label_H)
-        loss_B = torch.zeros(len(batch.row_B), device=loss_H.device).index_add_(0, tensors.row_H, loss_H.detach())
-        nats_B = loss_B.double().cpu().numpy()
-        if not np.isfinite(nats_B).all():
-            bad = batch.row_B[~np.isfinite(nats_B)][:5].tolist()
-            raise StageError(f"the training loss is not finite at plan rows {bad}; the last checkpoint is kept")
-        running.tally.add(batch, nats_B, running.rows.target_tokens_R[batch.row_B].astype(np.int64))
+        with training_precision(self.args.device, self.precision):
+            loss_H = token_losses(supervised_logits(model, tensors), tensors.label_H)
+        nats_B = torch.zeros(len(batch.row_B), device=loss_H.device).index_add_(0, tensors.row_H, loss_H.detach())
         if running.loss_weight_R is not None:
             weight_B = torch.from_numpy(running.loss_weight_R[batch.row_B]).to(loss_H)
             loss_H = loss_H * weight_B[tensors.row_H]
-        return loss_H.sum() / step_tokens
+        loss = loss_H.sum() / step_tokens
+        self.accelerator.backward(loss)
+        return Computed(batch=batch, loss=loss.detach(), nats_B=nats_B)
+
+    def _halve(self, model: PreTrainedModel, batch: MicroBatch) -> None:
+        """Plan no micro-batch as large as one that there was no memory for, and forget what its step computed.
+
+        Raises:
+            StageError: it was a single row.
+        """
+        if len(batch.row_B) == 1:
+            raise StageError(
+                f"there is no memory for a micro-batch of one row of {batch.length} tokens; lower --max_tokens, or set "
+                "--activation_checkpointing true"
+            )
+        self.memory_micro_batch_tokens = len(batch.row_B) * batch.length // 2
+        model.zero_grad(set_to_none=True)
+        if self.args.device.type == "cuda":
+            torch.cuda.empty_cache()
+
+    def _count(self, model: PreTrainedModel, computed: Sequence[Computed]) -> None:
+        """Add a step to the tally, unless a row's loss is not finite."""
+        nats = [micro_batch.nats_B.double().cpu().numpy() for micro_batch in computed]
+        nats_B = np.concatenate(nats)
+        if not np.isfinite(nats_B).all():
+            refuse_weights(model, self.running.steps[: self.state.global_step])
+            row_B = np.concatenate([micro_batch.batch.row_B for micro_batch in computed])
+            bad_B = ~np.isfinite(nats_B)
+            raise NotFiniteError("loss", bad_rows=row_B[bad_B].tolist(), other_rows=row_B[~bad_B].tolist())
+        tokens_R = self.running.rows.target_tokens_R
+        for micro_batch, nats_b in zip(computed, nats, strict=True):
+            batch = micro_batch.batch
+            self.running.tally.add(batch, nats_b, tokens_R[batch.row_B].astype(np.int64))
+            self.running.progress.tokens += self._tokens(batch)
 
     def _tokens(self, batch: MicroBatch) -> int:
         rows = self.running.rows

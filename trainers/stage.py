@@ -15,6 +15,7 @@ import numpy as np
 import torch
 from datasets import Dataset
 from numpy.typing import NDArray
+from transformers.modeling_layers import GradientCheckpointingLayer
 from transformers.trainer_callback import PrinterCallback
 from trl.trainer.sft_config import SFTConfig
 
@@ -28,12 +29,21 @@ from trainers.batches import (
     rows_digest,
     split_by_length,
 )
-from trainers.checkpoint import gather_state, load_state, restore_state, save_state
+from trainers.checkpoint import (
+    frozen_digest,
+    gather_state,
+    load_state,
+    restore_state,
+    save_state,
+    trained_parameters,
+)
 from trainers.collate import Rows, collate, supervised_logits, token_losses
-from trainers.jobs import StageError, StageJob, StageOutcome, StageProgress
+from trainers.jobs import Precision, StageError, StageJob, StageOutcome, StageProgress
 from trainers.pricing.flops import ModelShape
+from trainers.pricing.tuning import EVERYTHING, Tuning
+from trainers.process import return_freed_memory
 from trainers.schedule import Schedule
-from trainers.sft import RunningStage, StageSFTTrainer, Tally
+from trainers.sft import RunningStage, StageSFTTrainer, Tally, refuse_weights, training_precision
 from trainers.student import Student
 from trainers.tokens import TokenStore
 
@@ -54,20 +64,32 @@ class StageTrainer:
         schedule: Schedule,
         checkpoints: Path,
         seed: int,
+        tuning: Tuning = EVERYTHING,
+        precision: Precision = "fp32",
     ) -> None:
-        """`checkpoints` is the folder that holds them by name."""
-        self.student, self.store, self.shape, self.sizes = student, store, shape, sizes
+        """Train what of the student is not frozen.
+
+        Args:
+            checkpoints: the folder that holds them by name.
+            tuning: what the student's adapters and frozen weights come to, for the price; and whether activations
+                are recomputed.
+        """
+        self.student, self.store, self.shape, self.sizes, self.tuning = student, store, shape, sizes, tuning
         self.schedule, self.checkpoints = schedule, checkpoints
         self.drawn: dict[str, int] = {}
         self.held: str | None = None  # name of the checkpoint whose state the model is in; None untrained
         self.progress = StageProgress()
-        self.optimizer = torch.optim.AdamW(
-            student.model.parameters(), lr=1.0, betas=ADAM_BETAS, weight_decay=0.0, fused=True
-        )
+        self.frozen = frozen_digest(student.model)
+        trained = trained_parameters(student.model).values()
+        self.optimizer = torch.optim.AdamW(trained, lr=1.0, betas=ADAM_BETAS, weight_decay=0.0, fused=True)
+        if tuning.recompute:
+            student.model.activation_checkpointing_enable()
+            if not tuning.marked_input:
+                student.model.disable_input_require_grads()
         config = SFTConfig(
             output_dir=str(checkpoints / ".trl"),
             seed=seed,
-            bf16=False,
+            bf16=False,  # precision and recomputation are ours, so that the ledger and the speed test see the same
             activation_checkpointing=False,
             num_train_epochs=1,
             max_grad_norm=GRADIENT_NORM,
@@ -86,6 +108,7 @@ class StageTrainer:
             optimizers=(self.optimizer, None),
         )
         self.trainer.pad_id = student.pad_id
+        self.trainer.precision = precision
         self.trainer.remove_callback(PrinterCallback)
 
     def hold(self, checkpoint: str, digest: str | None = None) -> None:
@@ -99,7 +122,7 @@ class StageTrainer:
         state = load_state(self.checkpoints / checkpoint)
         if digest is not None and state.digest() != digest:
             raise StageError(f"checkpoint {checkpoint} is not the state that was recorded; start a new run")
-        restore_state(self.student.model, self.optimizer, state)
+        restore_state(self.student.model, self.optimizer, state, frozen=self.frozen)
         self.drawn, self.held = dict(state.drawn), checkpoint
 
     def plan(self, job: StageJob, drawn: int) -> tuple[tuple[Step, ...], int]:
@@ -115,13 +138,15 @@ class StageTrainer:
             seed=job.seed,
             key=rows_digest(job.example_R, job.supervision_R, job.share_R),
             drawn=drawn,
+            tuning=self.tuning,
         )
 
     def train(self, job: StageJob) -> StageOutcome:
         """Train a stage from `job.start` and save it as `job.checkpoint`.
 
         Raises:
-            StageError: the loss is not finite, or the checkpoint to start from is not what was recorded.
+            NotFiniteError: a loss or a weight is not finite; nothing is saved.
+            StageError: there is no memory for one row, or the checkpoint to start from is not what was recorded.
         """
         self.progress = StageProgress()  # first: who watches must not take the last stage's for this one's
         if job.start is not None:
@@ -144,14 +169,16 @@ class StageTrainer:
             progress=self.progress,
         )
         self.held = "(in training)"  # matches no checkpoint: a stage that fails leaves nothing to build on
-        self.student.model.eval()  # dropout off: a resume must be able to repeat every bit
+        self._training_mode()
         began = time.monotonic()
         self.trainer.train()
         train_seconds = time.monotonic() - began
+        refuse_weights(self.student.model, steps)
         self.drawn[key] = self.drawn.get(key, 0) + sum(step.rows for step in steps)
-        state = gather_state(self.student.model, self.optimizer, self.drawn)
+        state = gather_state(self.student.model, self.optimizer, self.drawn, frozen=self.frozen)
         save_state(state, self.checkpoints / job.checkpoint)
         self.held = job.checkpoint
+        return_freed_memory()
         return self._outcome(steps, next_step_flops, tally, digest=state.digest(), train_seconds=train_seconds)
 
     def _outcome(
@@ -170,7 +197,15 @@ class StageTrainer:
             positions_R=tally.positions_R,
             train_seconds=train_seconds,
             tokens=self.progress.tokens,
+            memory_micro_batch_tokens=self.trainer.memory_micro_batch_tokens,
         )
+
+    def _training_mode(self) -> None:
+        """Dropout off, since a resume must be able to repeat every bit; blocks that recompute are told to."""
+        self.student.model.eval()
+        for module in self.student.model.modules():
+            if self.tuning.recompute and isinstance(module, GradientCheckpointingLayer):
+                module.training = True  # of the block alone: what is in it, its dropout too, stays as it is
 
     def flops_per_second(self, seconds: float = 2.0) -> float:
         """Speed of forward and backward, measured for `seconds` on rows of about median length; changes no weight."""
@@ -182,7 +217,7 @@ class StageTrainer:
             micro_batch_tokens=self.sizes.micro_batch_tokens,
         )
         self._forward_and_backward(rows, batches)  # warms up, and is not counted
-        step_flops = sum(micro_batch_flops(self.shape, batch) for batch in batches)
+        step_flops = sum(micro_batch_flops(self.shape, batch, self.tuning) for batch in batches)
         flops, began = 0, time.monotonic()
         while (spent_seconds := time.monotonic() - began) < seconds or not flops:
             self._forward_and_backward(rows, batches)
@@ -198,10 +233,13 @@ class StageTrainer:
         return Rows(store=self.store, example_R=example_R[chosen], supervision_R=supervision_R[chosen])
 
     def _forward_and_backward(self, rows: Rows, batches: tuple[MicroBatch, ...]) -> None:
-        model = self.student.model.eval()
+        self._training_mode()
+        model = self.student.model
         for batch in batches:
             tensors = collate(rows, batch, pad_id=self.student.pad_id, device=model.device)
-            token_losses(supervised_logits(model, tensors), tensors.label_H).sum().backward()
+            with training_precision(model.device, self.trainer.precision):
+                loss_H = token_losses(supervised_logits(model, tensors), tensors.label_H)
+            loss_H.sum().backward()
         model.zero_grad()
         if model.device.type == "cuda":
             torch.cuda.synchronize(model.device)  # else the clock would read when work was asked for, not done
@@ -210,8 +248,7 @@ class StageTrainer:
         """Each step's rate: the supervised-token-weighted mean of its rows' base rates, by budget progress."""
         rates, spent = [], job.spent_flops
         for step in steps:
-            row_B = np.concatenate([batch.row_B for batch in step.micro_batches])
-            base = float(np.average(job.rate_R[row_B], weights=target_tokens_R[row_B]))
+            base = float(np.average(job.rate_R[step.row_B], weights=target_tokens_R[step.row_B]))
             rates.append(base * self.schedule.factor(spent / job.total_flops))
             spent += step.flops
         return rates
