@@ -31,8 +31,14 @@ def test_differences_are_named_with_both_values() -> None:
 
 
 @pytest.mark.parametrize(
-    ("field", "value"), [("total_flops", 0), ("seed", -1), ("step_tokens", 0), ("threads", 0), ("eval_examples", 0)]
+    ("field", "value"),
+    [("total_flops", 0), ("seed", -1), ("step_tokens", 0), ("threads", 0), ("eval_examples", 0), ("lora_rank", 0)],
 )
 def test_amounts_that_cannot_be_are_refused_by_name(field: str, value: int) -> None:
     with pytest.raises(ValueError, match=field):
         RunConfig(policy=Fixed(supervision="answer"), **{field: value})  # pyright: ignore[reportArgumentType]
+
+
+def test_a_scale_of_adapters_that_are_not_there_is_refused() -> None:
+    with pytest.raises(ValueError, match="set lora_rank too"):
+        RunConfig(policy=Fixed(supervision="answer"), lora_alpha=16.0)

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from controller.config import Json
-from controller.summary import lost_work, train_seconds
+from controller.summary import lost_work, replay, train_seconds
 
 
 def _attempt(ceiling_flops: int) -> dict[str, Json]:
@@ -39,3 +39,12 @@ def test_an_attempt_that_bought_no_step_was_none() -> None:
 
 def test_seconds_of_all_loops_are_added() -> None:
     assert train_seconds([_attempt(10), _trained(), RECORDED, _trained()]) == 7.0
+
+
+def test_what_ends_the_promise_of_a_replay_is_named() -> None:
+    attempt: dict[str, Json] = {"event": "trained", "checkpoints": ["0003"], "memory_micro_batch_tokens": [None]}
+    short: dict[str, Json] = {**attempt, "memory_micro_batch_tokens": [512]}
+    assert replay("fp32", "cpu", [attempt, RECORDED]) == {"bitwise": True, "ended_by": []}
+    assert replay("bf16", "cpu", [attempt]) == {"bitwise": False, "ended_by": ["trained in bf16"]}
+    told = replay("fp32", "cuda", [attempt, short])["ended_by"]
+    assert told == ["trained on cuda", "memory ran out by stage 0003: micro-batches of 512 tokens at most"]

@@ -1,4 +1,4 @@
-"""Training a stage: equivalent ways of doing it give the same bits; what differs is told apart."""
+"""Training a stage: the same as a plain loop; what differs is told apart, and what cannot be trained is refused."""
 
 from __future__ import annotations
 
@@ -10,100 +10,45 @@ import pytest
 import torch
 import torch.nn.functional as F
 
-from curricula.corpus import Corpus
-from curricula.procedural import generate
-from trainers.batches import BatchSizes
-from trainers.jobs import StageError, StageJob, StageOutcome, row_rates
-from trainers.pricing.shape import model_shape
-from trainers.process import set_up_process
+from tests.trainers.stages import small_store, stage_job, stage_trainer
+from trainers import sft
+from trainers.collate import token_losses
+from trainers.jobs import NotFiniteError, StageError, row_rates
 from trainers.schedule import Schedule
-from trainers.stage import ADAM_BETAS, GRADIENT_NORM, StageTrainer
+from trainers.stage import ADAM_BETAS, GRADIENT_NORM
 from trainers.student import load_student
-from trainers.tokens import TokenStore, open_tokens
-
-SIZES = BatchSizes(step_tokens=400, micro_batch_tokens=600)
-
-
-@pytest.fixture(scope="module")
-def store(tmp_path_factory: pytest.TempPathFactory) -> TokenStore:
-    set_up_process(threads=1)
-    corpus = Corpus.build(generate(examples=500, seed=2), name="small")
-    folder = tmp_path_factory.mktemp("cache")
-    tokenizer = load_student("tiny-0.2m", seed=0, cache_dir=folder).tokenizer
-    return open_tokens(corpus, tokenizer, max_tokens=512, cache_dir=folder)
-
-
-def _trainer(store: TokenStore, folder: Path, *, sizes: BatchSizes = SIZES) -> StageTrainer:
-    student = load_student("tiny-0.2m", seed=3, cache_dir=folder)
-    return StageTrainer(
-        student=student,
-        store=store,
-        shape=model_shape(student.model),
-        sizes=sizes,
-        schedule=Schedule(),
-        checkpoints=folder,
-        seed=3,
-    )
-
-
-def _job(store: TokenStore, *, ceiling_flops: int, start: StageOutcome | None = None, **changes: object) -> StageJob:
-    offered = np.argwhere(store.target_tokens_NS >= 0)
-    job = StageJob(
-        example_R=offered[:, 0],
-        supervision_R=offered[:, 1],
-        share_R=np.ones(len(offered)),
-        loss_weight_R=None,
-        rate_R=np.full(len(offered), 3e-3),
-        ceiling_flops=ceiling_flops,
-        spent_flops=0 if start is None else start.flops,
-        total_flops=10**11,
-        seed=3,
-        start=None if start is None else "first",
-        start_digest=None if start is None else start.state_digest,
-        checkpoint="first" if start is None else "second",
-    )
-    return dataclasses.replace(job, **changes)
-
+from trainers.tokens import TokenStore
 
 WHOLE = 8 * 10**9
 
 
-def test_two_halves_equal_one_whole_warm_or_cold_and_killed_or_not(store: TokenStore, tmp_path: Path) -> None:
-    whole = _trainer(store, tmp_path / "whole").train(_job(store, ceiling_flops=WHOLE))
-    warm = _trainer(store, tmp_path / "halves")
-    first = warm.train(_job(store, ceiling_flops=WHOLE // 2))
-    rest = _job(store, ceiling_flops=WHOLE - first.flops, start=first)
-    second = warm.train(rest)
-    assert 1 < first.steps < whole.steps == first.steps + second.steps
-    assert second.state_digest == whole.state_digest
-    cold = _trainer(store, tmp_path / "halves").train(rest)
-    assert cold.state_digest == whole.state_digest
-    assert np.array_equal(first.seen_R + second.seen_R, whole.seen_R)
-    assert first.flops + second.flops == whole.flops <= WHOLE
+@pytest.fixture(scope="module")
+def store(tmp_path_factory: pytest.TempPathFactory) -> TokenStore:
+    return small_store(tmp_path_factory.mktemp("cache"))
 
 
 def test_a_restart_that_lost_the_moments_does_not_pass_for_a_true_one(store: TokenStore, tmp_path: Path) -> None:
-    trainer = _trainer(store, tmp_path)
-    first = trainer.train(_job(store, ceiling_flops=WHOLE // 2))
-    rest = _job(store, ceiling_flops=WHOLE // 2, start=first)
+    trainer = stage_trainer(store, tmp_path)
+    first = trainer.train(stage_job(store, ceiling_flops=WHOLE // 2))
+    rest = stage_job(store, ceiling_flops=WHOLE // 2, start=first)
     true = trainer.train(rest)
-    forgetful = _trainer(store, tmp_path)
+    forgetful = stage_trainer(store, tmp_path)
     forgetful.hold("first")
     forgetful.optimizer.state.clear()
     assert forgetful.train(rest).state_digest != true.state_digest
 
 
 def test_a_checkpoint_that_was_tampered_with_is_refused(store: TokenStore, tmp_path: Path) -> None:
-    first = _trainer(store, tmp_path).train(_job(store, ceiling_flops=WHOLE // 4))
-    (tmp_path / "first" / "cursor.json").write_text("{}")
+    first = stage_trainer(store, tmp_path).train(stage_job(store, ceiling_flops=WHOLE // 4))
+    (tmp_path / "first" / "cursor.json").write_text('{"drawn": {}, "frozen": ""}')
     with pytest.raises(StageError, match="not the state that was recorded"):
-        _trainer(store, tmp_path).train(_job(store, ceiling_flops=WHOLE // 4, start=first))
+        stage_trainer(store, tmp_path).train(stage_job(store, ceiling_flops=WHOLE // 4, start=first))
 
 
 def test_a_stage_equals_a_plain_loop(store: TokenStore, tmp_path: Path) -> None:
     """The slow obvious twin: row by row, the head everywhere, AdamW unfused."""
-    trainer = _trainer(store, tmp_path)
-    job = _job(store, ceiling_flops=WHOLE // 2)
+    trainer = stage_trainer(store, tmp_path)
+    job = stage_job(store, ceiling_flops=WHOLE // 2)
     steps, _ = trainer.plan(job, 0)
     twin = load_student("tiny-0.2m", seed=3, cache_dir=tmp_path).model
     optimizer = torch.optim.AdamW(twin.parameters(), lr=1.0, betas=ADAM_BETAS, weight_decay=0.0)
@@ -127,39 +72,66 @@ def test_a_stage_equals_a_plain_loop(store: TokenStore, tmp_path: Path) -> None:
         assert torch.allclose(ours, theirs, atol=2e-4)
 
 
-def test_micro_batch_size_does_not_change_what_is_learnt(store: TokenStore, tmp_path: Path) -> None:
-    coarse = _trainer(store, tmp_path / "a")
-    fine = _trainer(store, tmp_path / "b", sizes=BatchSizes(step_tokens=400, micro_batch_tokens=120))
-    job = _job(store, ceiling_flops=WHOLE // 4)
-    one, two = coarse.train(job), fine.train(job)
-    assert one.steps == two.steps
-    assert two.loss_sum_R.sum() == pytest.approx(one.loss_sum_R.sum(), rel=1e-4)
-
-
 def test_loss_weights_and_zero_weights_count(store: TokenStore, tmp_path: Path) -> None:
-    job = _job(store, ceiling_flops=WHOLE // 8)
-    plain = _trainer(store, tmp_path / "a").train(job)
-    ones = _trainer(store, tmp_path / "b").train(dataclasses.replace(job, loss_weight_R=np.ones(len(job.share_R))))
-    some = _trainer(store, tmp_path / "c").train(
+    job = stage_job(store, ceiling_flops=WHOLE // 8)
+    plain = stage_trainer(store, tmp_path / "a").train(job)
+    ones = stage_trainer(store, tmp_path / "b").train(dataclasses.replace(job, loss_weight_R=np.ones(len(job.share_R))))
+    some = stage_trainer(store, tmp_path / "c").train(
         dataclasses.replace(job, loss_weight_R=np.where(job.supervision_R == 0, 1.0, 0.0))
     )
     assert ones.state_digest == plain.state_digest != some.state_digest
 
 
 def test_a_ceiling_below_one_step_trains_nothing_and_says_the_price(store: TokenStore, tmp_path: Path) -> None:
-    trainer = _trainer(store, tmp_path)
-    outcome = trainer.train(_job(store, ceiling_flops=1000))
+    trainer = stage_trainer(store, tmp_path)
+    outcome = trainer.train(stage_job(store, ceiling_flops=1000))
     assert outcome.steps == outcome.flops == 0
     assert outcome.next_step_flops > 1000
     assert not (tmp_path / "first").exists()
 
 
-def test_a_loss_that_is_not_finite_stops_the_stage_and_names_rows(store: TokenStore, tmp_path: Path) -> None:
-    trainer = _trainer(store, tmp_path)
-    with torch.no_grad():
-        next(iter(trainer.student.model.parameters())).fill_(float("nan"))
-    with pytest.raises(StageError, match="not finite at plan rows"):
-        trainer.train(_job(store, ceiling_flops=WHOLE // 8))
+@pytest.mark.parametrize("bad", [float("nan"), float("inf")])
+def test_a_loss_that_is_not_finite_stops_the_stage_and_names_its_rows(
+    bad: float, store: TokenStore, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    trainer = stage_trainer(store, tmp_path)
+    first = trainer.train(stage_job(store, ceiling_flops=WHOLE // 4))
+    rest = stage_job(store, ceiling_flops=WHOLE // 2, start=first)
+    steps, _ = trainer.plan(rest, int(first.seen_R.sum()))
+    before = len(steps[0].micro_batches)
+    calls: list[int] = []
+
+    def spoilt(logits: torch.Tensor, label_H: torch.Tensor) -> torch.Tensor:
+        loss_H = token_losses(logits, label_H)
+        calls.append(len(calls))
+        return loss_H * torch.where(torch.arange(len(loss_H)) == 0, bad, 1.0) if len(calls) == before + 1 else loss_H
+
+    monkeypatch.setattr(sft, "token_losses", spoilt)
+    with pytest.raises(NotFiniteError) as caught:
+        trainer.train(rest)
+    assert caught.value.what == "loss"
+    assert caught.value.bad_rows == (steps[1].row_B[0],)
+    assert sorted(caught.value.other_rows) == sorted(steps[1].row_B[1:].tolist())
+    assert "\n" not in str(caught.value)
+    assert [path.name for path in tmp_path.iterdir() if not path.name.startswith(".")] == ["first"]
+    again = stage_trainer(store, tmp_path).train(rest)  # the last good checkpoint is as good as ever
+    assert trainer.train(rest).state_digest == again.state_digest
+
+
+def test_a_gradient_that_is_not_finite_is_blamed_on_its_own_step(store: TokenStore, tmp_path: Path) -> None:
+    for steps_taken in (3, 1):  # seen at the next step's loss; seen at the end of the stage
+        trainer = stage_trainer(store, tmp_path)
+        job = stage_job(store, ceiling_flops=WHOLE)
+        steps, _ = trainer.plan(job, 0)
+        job = dataclasses.replace(job, ceiling_flops=sum(step.flops for step in steps[:steps_taken]))
+        weight = next(iter(trainer.student.model.parameters()))
+        handle = weight.register_hook(lambda gradient: gradient * float("inf"))
+        with pytest.raises(NotFiniteError) as caught:
+            trainer.train(job)
+        handle.remove()
+        assert caught.value.what == "gradient"
+        assert set(caught.value.bad_rows) == set(steps[0].row_B.tolist())
+        assert not (tmp_path / "first").exists()
 
 
 def test_rates_follow_the_supervision_kind() -> None:
