@@ -66,6 +66,9 @@ def read_about(directory: Path) -> About:
     Raises:
         ValueError: a file is missing, or corpus.json is of another form.
     """
+    if not directory.is_dir():
+        what = "is a file, not a corpus folder" if directory.exists() else "is not there"
+        raise ValueError(f"{directory} {what}; a corpus is a folder of {', '.join(CONTENT_FILES)}, as import makes it")
     for file_name in CONTENT_FILES:
         if not (directory / file_name).is_file():
             raise ValueError(f"{directory / file_name} is missing; a corpus holds {', '.join(CONTENT_FILES)}")

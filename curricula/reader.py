@@ -110,7 +110,11 @@ def example_from_row(row: Mapping[str, object], where: str) -> Example:
     """
     for field in row:
         if field not in REQUIRED and field not in OPTIONAL:
-            raise ValueError(f"{where}: unknown field {field!r}; the fields are {', '.join(REQUIRED + OPTIONAL)}")
+            known = ", ".join(REQUIRED + OPTIONAL)
+            raise ValueError(
+                f"{where}: unknown field {field!r}; the fields are {known}; rows of other layouts are to be imported "
+                "first (python -m experiments.traces import)"
+            )
     for field in REQUIRED:
         if row.get(field) is None:
             raise ValueError(f"{where}: field {field!r} is missing; a row needs {', '.join(REQUIRED)}")

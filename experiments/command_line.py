@@ -162,6 +162,7 @@ def one_line(message: str, flags: Sequence[str], class_path: str = "") -> str:
 def _expectation(text: str) -> str:
     """What a value was expected to be, without Python's spelling of types."""
     text = re.sub(r"<class '(?:[\w]+\.)*(\w+)'>", r"\1", text).replace("NoneType", "null")
+    text = text.replace("Expected a tuple.", "Expected a list in brackets, such as '[A, B]'.")
     if union := re.search(r"Subtypes: \[(.*)\] Errors: .* Given value: (.*)$", text):
         return f"expected {union[1].replace(', null', ' or null')}, got {union[2]!r}"
     if literal := re.fullmatch(r"Expected an? (?:typing\.)?Literal\[(.*)\]\. Got value: (.*)", text):

@@ -30,6 +30,9 @@ COMMANDS = {
 }
 """Each command's module, loaded when it is asked for: it has `Options`, a dataclass, and `run(options, console)`."""
 
+AGAIN = {"teach": "goes on with what is done", "compress": "begins again, with the rewrites that its journal holds"}
+"""What an interrupted command does the next time, where it does not begin again."""
+
 
 def main(arguments: Sequence[str] | None = None) -> None:
     """The command."""
@@ -57,7 +60,7 @@ def main(arguments: Sequence[str] | None = None) -> None:
         fields = {field.name: options[field.name] for field in dataclasses.fields(module.Options)}
         module.run(module.Options(**fields), Console())
     except KeyboardInterrupt:
-        print("stopped; the same command goes on with what is done", file=sys.stderr)
+        print(f"stopped; the same command {AGAIN.get(name, 'begins again: nothing was written')}", file=sys.stderr)
         sys.exit(EXIT_INTERRUPTED)
     except (WorkerLostError, ValueError, OSError) as error:  # an OSError: a full disk, most often
         fail(one_line(str(error), ()))

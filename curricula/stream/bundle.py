@@ -53,7 +53,7 @@ class Bundle:
         """
         place_N3 = [places(one.example.prompt) for one in sifted]
         offers = {
-            "where": [one.where for one in sifted],
+            "where": [_writable(one.where) for one in sifted],
             "own_id": [one.example.id is not None for one in sifted],
             "targets": [one.offered_targets for one in sifted],
             "split_place": [place for place, _, _ in place_N3],
@@ -64,9 +64,9 @@ class Bundle:
         owned += [(NO_EXAMPLE, drop) for drop in (*lost, *left)]
         drops = {
             "example": [row for row, _ in owned],
-            "where": [drop.where for _, drop in owned],
-            "reason": [drop.reason for _, drop in owned],
-            "shown": [drop.shown for _, drop in owned],
+            "where": [_writable(drop.where) for _, drop in owned],
+            "reason": [_writable(drop.reason) for _, drop in owned],
+            "shown": [_writable(drop.shown) for _, drop in owned],
         }
         examples = [one.example for one in sifted]
         return cls(
@@ -94,3 +94,8 @@ class Bundle:
         examples, offers, targets, drops, counts = (pa.ipc.open_stream(source).read_all() for _ in range(5))
         rows, lost_rows = counts["rows"][0].as_py(), counts["lost_rows"][0].as_py()
         return cls(examples=examples, offers=offers, targets=targets, drops=drops, rows=rows, lost_rows=lost_rows)
+
+
+def _writable(text: str) -> str:
+    """A message as UTF-8 can hold it: half a surrogate pair of a broken row, or of a file's name, as its escape."""
+    return text if text.isascii() else text.encode("utf-8", "backslashreplace").decode("utf-8")

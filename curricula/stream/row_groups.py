@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from contextlib import suppress
 from pathlib import Path
 
 import pyarrow as pa
@@ -15,21 +16,17 @@ _PIECE_ROWS = 512
 
 def write_table(table: pa.Table, path: Path) -> None:
     """Write a whole table."""
-    rows = RowGroups(path, table.schema)
-    try:
+    with RowGroups(path, table.schema) as rows:
         for start in range(0, table.num_rows, _PIECE_ROWS):
             rows.add(table.slice(start, _PIECE_ROWS))
-    finally:
-        rows.close()
 
 
 class RowGroups:
     """A Parquet file in the making. A row group ends with the piece that fills it.
 
     Example:
-        rows = RowGroups(Path("examples.parquet"), EXAMPLES)
-        rows.add(table)
-        rows.close()
+        with RowGroups(Path("examples.parquet"), EXAMPLES) as rows:
+            rows.add(table)
     """
 
     def __init__(self, path: Path, schema: pa.Schema) -> None:
@@ -44,6 +41,15 @@ class RowGroups:
         self._waiting: list[pa.Table] = []
         self._waiting_rows = self._waiting_bytes = 0
 
+    def __enter__(self) -> RowGroups:
+        return self
+
+    def __exit__(self, kind: type[BaseException] | None, *_: object) -> None:
+        if kind is None:
+            self.close()
+        else:
+            self.abandon()
+
     def add(self, table: pa.Table) -> None:
         """Take rows; they are on disk once there are enough of them."""
         self.rows += table.num_rows
@@ -56,9 +62,13 @@ class RowGroups:
     def close(self) -> None:
         """Write what waits, and the end of the file; once only."""
         if self._writer.is_open:
-            try:
-                self._flush()
-            finally:
+            self._flush()
+            self._writer.close()
+
+    def abandon(self) -> None:
+        """Give the file up after an error, which alone is to be told: what waits is not written."""
+        if self._writer.is_open:
+            with suppress(OSError, pa.ArrowException):  # a full disk, once more
                 self._writer.close()
 
     def _flush(self) -> None:

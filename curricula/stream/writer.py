@@ -13,7 +13,7 @@ import dataclasses
 import json
 from collections import Counter
 from collections.abc import Iterable, Iterator
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -100,7 +100,7 @@ class CorpusWriter:
                 yield writer
                 writer._finish()
             finally:
-                writer._close()
+                writer._abandon()
 
     @property
     def examples(self) -> int:
@@ -217,24 +217,24 @@ class CorpusWriter:
     def _fill_in(self, split_N: NDArray[np.int8]) -> None:
         """Write the examples once more, with their splits."""
         names = pa.array(SPLITS, pa.string())
-        rows = RowGroups(self._folder / "examples.parquet", EXAMPLES)
-        try:
-            with pq.ParquetFile(self._examples_file) as file:
-                for group in range(file.num_row_groups):
-                    table = file.read_row_group(group, use_threads=False)
-                    column = names.take(pa.array(split_N[rows.rows : rows.rows + table.num_rows]))
-                    table = table.set_column(EXAMPLES.get_field_index("split"), EXAMPLES.field("split"), column)
-                    self._fingerprint.add("examples", table.select(["split"]))
-                    rows.add(table)
-        finally:
-            rows.close()
+        path = self._folder / "examples.parquet"
+        with pq.ParquetFile(self._examples_file) as file, RowGroups(path, EXAMPLES) as rows:
+            for group in range(file.num_row_groups):
+                table = file.read_row_group(group, use_threads=False)
+                column = names.take(pa.array(split_N[rows.rows : rows.rows + table.num_rows]))
+                table = table.set_column(EXAMPLES.get_field_index("split"), EXAMPLES.field("split"), column)
+                self._fingerprint.add("examples", table.select(["split"]))
+                rows.add(table)
         self._examples_file.unlink()
 
     def _close(self) -> None:
-        try:
-            self._examples.close()
-        finally:
-            try:
-                self._targets.close()
-            finally:
-                self._drops.close()
+        self._examples.close()
+        self._targets.close()
+        self._drops.close()
+
+    def _abandon(self) -> None:
+        """Close what an error has left open: it alone is to be told, and the files are thrown away."""
+        self._examples.abandon()
+        self._targets.abandon()
+        with suppress(OSError):  # a full disk, once more
+            self._drops.close()

@@ -88,6 +88,8 @@ class Options:
                 raise ValueError(f"--match is for --method truncated, not for {self.method}")
         if min(self.threads, self.batch_examples, self.attempts) < 1 or self.workers < 0:
             raise ValueError("--threads, --batch_examples and --attempts must be 1 or more, --workers 0 or more")
+        if self.output_dir.resolve() == Path(self.source).resolve():
+            raise ValueError(f"--output_dir is the corpus that is read, {self.source}; give another folder")
 
 
 def run(options: Options, console: Console) -> None:
@@ -102,7 +104,9 @@ def run(options: Options, console: Console) -> None:
     lengths = _source_lengths(scan, options)
     spec = _spec(options, LengthRanks.of(lengths) if options.by_difficulty else None)
     if spec.scorer in TINY_STUDENTS:
-        console.print(f"[yellow]note[/yellow] scorer {spec.scorer} was never trained: its choices mean nothing")
+        console.print(
+            Text.assemble(("note", "yellow"), f" scorer {spec.scorer} was never trained: its choices mean nothing")
+        )
     with Progress(
         TextColumn(f"compress {options.method}"),
         BarColumn(),
@@ -126,8 +130,8 @@ def run(options: Options, console: Console) -> None:
     sources = sum(len(of_task) for of_task in lengths.values())
     console.print(_table(outcome.written.name, options.source_supervision, sources, made))
     for reason, count in _new_losses(scan.dropped, outcome.written.dropped).items():
-        console.print(f"[yellow]left out[/yellow] {count:,}: {reason}", highlight=False)
-    console.print(f"written: {options.output_dir}", soft_wrap=True, highlight=False)
+        console.print(Text.assemble(("left out", "yellow"), f" {count:,}: {reason}"))
+    console.print(Text(f"written: {options.output_dir}"), soft_wrap=True)
 
 
 def _spec(options: Options, ranks: LengthRanks | None) -> CompressorSpec:
@@ -253,7 +257,7 @@ def _made(scan: Scan, before: set[str]) -> dict[str, _Made]:
 
 def _table(name: str, source: str, sources: int, made: Mapping[str, _Made]) -> Table:
     table = Table(
-        title=f"{name}: shortened from {sources:,} targets under {source}",
+        title=Text(f"{name}: shortened from {sources:,} targets under {source}", style="table.title"),
         title_justify="left",
         caption="kept: median, and 10% to 90%, of kept over full; cost: of compressing, as each target takes alone",
         caption_justify="left",

@@ -51,6 +51,10 @@ class Options:
     strict: bool = False  # whether a row or target that is dropped is an error
     workers: int | None = None  # processes of one core each, 0 for this one; by the source's size where none
 
+    def __post_init__(self) -> None:
+        if self.workers is not None and self.workers < 0:
+            raise ValueError(f"--workers must be 0 or more, got {self.workers}")
+
 
 def run(options: Options, console: Console) -> None:
     """Write the corpus and show what came of it.
@@ -62,7 +66,7 @@ def run(options: Options, console: Console) -> None:
     """
     chunks = Source(place=options.source, split=options.split, subset=options.subset, limit_rows=options.limit).chunks()
     layout = chosen_layout(options, chunks)
-    console.print(f"layout [bold]{layout.name}[/]: columns {', '.join(layout.columns)}", highlight=False)
+    console.print(Text.assemble("layout ", (layout.name, "bold"), f": columns {', '.join(layout.columns)}"))
     workers = options.workers
     if workers is None:
         workers = 0 if len(chunks) < SMALL_CHUNKS else os.cpu_count() or 1
@@ -86,11 +90,11 @@ def run(options: Options, console: Console) -> None:
             progress=lambda rows, _: progress.update(bar, completed=rows),
         )
     console.print(outcome_table(outcome))
-    console.print(f"written: {options.output_dir}", soft_wrap=True, highlight=False)
+    console.print(Text(f"written: {options.output_dir}"), soft_wrap=True)
     if outcome.written.dropped:
-        console.print(f"losses: {options.output_dir / DROPPED_FILE}", soft_wrap=True, highlight=False)
+        console.print(Text(f"losses: {options.output_dir / DROPPED_FILE}"), soft_wrap=True)
     command = f"python -m experiments.traces describe {shlex.quote(str(options.output_dir))}"
-    console.print(f"next: {command}", soft_wrap=True, highlight=False)
+    console.print(Text(f"next: {command}"), soft_wrap=True)
 
 
 def chosen_layout(options: Options, chunks: tuple[Chunk, ...]) -> Layout:

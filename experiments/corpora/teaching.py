@@ -57,7 +57,8 @@ def run(options: Options, console: Console) -> None:
         console.print(_table(summary))
         for note in _notes(options):
             console.print(note)
-        console.print(f"corpus: {Path(options.output_dir) / CORPUS}   summary: {Path(options.output_dir) / SUMMARY}")
+        folder = Path(options.output_dir)
+        console.print(Text(f"corpus: {folder / CORPUS}   summary: {folder / SUMMARY}"), soft_wrap=True)
     except TeacherError as error:
         raise ValueError(f"{error}; what was answered is kept, and the same command goes on with it") from None
 

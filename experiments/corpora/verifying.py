@@ -18,6 +18,7 @@ from pathlib import Path
 from rich.console import Console
 from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeRemainingColumn
 from rich.table import Table
+from rich.text import Text
 
 from controller.traces.pipeline import transform_corpus
 from curricula.stream.scan import scan_folder
@@ -48,6 +49,8 @@ class Options:
             raise ValueError(f"--deadline_seconds must be positive, got {self.deadline_seconds}")
         if self.batch_examples < 1 or self.workers < 0:
             raise ValueError("--batch_examples must be 1 or more, --workers 0 or more")
+        if self.output_dir.resolve() == Path(self.source).resolve():
+            raise ValueError(f"--output_dir is the corpus that is read, {self.source}; give another folder")
 
 
 def run(options: Options, console: Console) -> None:
@@ -87,14 +90,11 @@ def run(options: Options, console: Console) -> None:
     counts = count_verdicts(options.output_dir, written.dropped)
     console.print(verdict_table(written.name, counts))
     for reason, count in written.dropped.items():
-        console.print(f"[yellow]left out[/yellow] {count:,}: {reason}", highlight=False)
+        console.print(Text.assemble(("left out", "yellow"), f" {count:,}: {reason}"))
     if 2 * sum(written.targets.values()) < sum(of_one.total() for of_one in counts.values()):
         console.print("[yellow]note[/yellow] more than half of the targets were left out")
-    console.print(
-        f"written: {options.output_dir}, {written.examples:,} of {outcome.rows:,} examples in {outcome.seconds:.1f} s",
-        soft_wrap=True,
-        highlight=False,
-    )
+    kept = f"{written.examples:,} of {outcome.rows:,} examples in {outcome.seconds:.1f} s"
+    console.print(Text(f"written: {options.output_dir}, {kept}"), soft_wrap=True)
 
 
 def count_verdicts(directory: Path, dropped: dict[str, int]) -> dict[str, Counter[Verdict]]:
@@ -114,7 +114,8 @@ def count_verdicts(directory: Path, dropped: dict[str, int]) -> dict[str, Counte
 
 def verdict_table(name: str, counts: dict[str, Counter[Verdict]]) -> Table:
     """Every verdict's share of a supervision's targets, with its uncertainty."""
-    table = Table(title=f"{name}: verdicts", title_justify="left", caption="share: with a 95% interval (Wilson)")
+    title = Text(f"{name}: verdicts", style="table.title")
+    table = Table(title=title, title_justify="left", caption="share: with a 95% interval (Wilson)")
     table.add_column("supervision")
     table.add_column("verdict")
     table.add_column("targets", justify="right")

@@ -100,7 +100,7 @@ def test_line_separators_inside_a_text_do_not_end_the_line(tmp_path: Path) -> No
         (changed(answer=7), ["'answer' must be a text", "a number"]),
         (changed(answer=" "), ["'answer' is empty"]),
         (changed(task=["add"]), ["'task' must be a text", "a list"]),
-        (changed(question="3+4=?"), ["unknown field 'question'", "prompt"]),
+        (changed(question="3+4=?"), ["unknown field 'question'", "prompt", "experiments.traces import"]),
         (changed(domain="far"), ["'domain'", "in_domain, transfer", "'far'"]),
         (changed(kind="essay"), ["'kind'", "open, choice", "'essay'"]),
         (changed(split="valid"), ["'split'", "train, probe, dev, test", "'valid'"]),

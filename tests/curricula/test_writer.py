@@ -224,6 +224,28 @@ def test_a_disk_that_fills_is_one_line_and_leaves_what_was_there(tmp_path: Path,
     assert Corpus.load(tmp_path / "made").fingerprint == before
 
 
+def test_a_disk_that_fills_in_the_middle_of_a_file_is_told_as_such(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(row_groups, "ROW_GROUP_ROWS", 20)  # so that more is to be written, and fails, after the error
+    with room_for(2000), pytest.raises(OSError, match="File too large"):
+        write(tmp_path / "made", EXAMPLES)
+    assert not any(tmp_path.iterdir())
+
+
+def test_a_loss_that_shows_half_a_character_is_listed(tmp_path: Path) -> None:
+    sifted = [sift(one, f"rows.jsonl, line {row}") for row, one in enumerate(EXAMPLES, 1)]
+    drop = Drop(where="half\udcff.jsonl, line 301", reason="holds half a character", shown="3 \ud800 4 \u00e9")
+    with CorpusWriter.open(tmp_path / "made", name="made") as writer:
+        writer.add(Bundle.from_bytes(Bundle.pack(sifted, lost=[drop], rows=301).to_bytes()))
+    (line,) = (tmp_path / "made" / DROPPED_FILE).read_text("utf-8").splitlines()
+    assert json.loads(line) == {
+        "where": r"half\udcff.jsonl, line 301",
+        "reason": "holds half a character",
+        "shown": "3 \\ud800 4 \u00e9",
+    }
+
+
 def test_a_stored_corpus_that_was_changed_is_refused(tmp_path: Path) -> None:
     write(tmp_path / "made", EXAMPLES)
     write(tmp_path / "other", EXAMPLES[:200])

@@ -119,6 +119,8 @@ def test_what_is_wrong_is_told_in_one_line(folder: Path, tmp_path: Path, capsys:
     assert "needs a scorer" in refusal(capsys, str(folder), *to, "--method", "steps")
     assert "needs --model" in refusal(capsys, str(folder), *to, "--method", "rewrite")
     assert "in (0, 1), got 1.5" in refusal(capsys, str(folder), *to, "--method", "truncated", "--ratios", "[1.5]")
+    bare = refusal(capsys, str(folder), *to, "--method", "truncated", "--ratios", "0.5")
+    assert bare.endswith("error: --ratios: expected list in brackets, such as '[A, B]', got '0.5'\n")
     wrong = refusal(capsys, str(folder), *to, "--method", "truncated", "--source_supervision", "reasoning#gpt")
     assert "no target under 'reasoning#gpt'" in wrong and "did you mean reasoning" in wrong
     assert "--match is for --method truncated" in refusal(

@@ -11,6 +11,7 @@ import pytest
 from curricula.corpus import Corpus
 from curricula.layouts import LAYOUTS, detect
 from curricula.sieve import sift
+from experiments.corpora import importing
 from experiments.traces import main
 
 SAMPLES = sorted(Path(__file__).parent.parent.glob("samples/*.jsonl"))
@@ -90,12 +91,28 @@ def test_a_limit_takes_the_first_rows(tmp_path: Path) -> None:
     assert Corpus.load(tmp_path / "made").examples["answer"].to_pylist() == [str(number) for number in range(400)]
 
 
+def test_half_a_character_costs_one_row_and_brackets_in_paths_are_shown(
+    tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    path = write_rows(tmp_path / "a [b].jsonl", 300)
+    with path.open("a", encoding="utf-8") as file:
+        file.write(json.dumps({"q": "3 \ud800 4", "a": "7", "cot": "It is 7."}) + "\n")
+    flags = ["--columns.prompt", "q", "--columns.answer", "a", "--columns.short", "cot"]
+    main(["import", str(path), "--output_dir", str(tmp_path / "[red]made[/x]"), *flags])
+    assert len(Corpus.load(tmp_path / "[red]made[/x]")) == 300
+    shown = capsys.readouterr().out
+    assert "half a character" in shown
+    assert f"written: {tmp_path / '[red]made[/x]'}" in shown
+    assert f"describe '{tmp_path / '[red]made[/x]'}'" in shown
+
+
 @pytest.mark.parametrize(
     ("flags", "words"),
     [
         ([], "no known layout has the columns q, a, cot"),
         (["--layout", "gsm9k"], "unknown layout 'gsm9k'; did you mean gsm8k"),
         (["--layout", "gsm8k", "--columns.answer", "a"], "give one of them"),
+        (["--workers", "-1"], "--workers must be 0 or more"),
         (["--columns.prompt", "q"], "error: --columns: name at least one of answer, completion"),
         (["--columns.prompt", "q", "--columns.answer", "a", "--strict", "true"], "line 301: not JSON"),
         (["--columns.prompt", "q", "--columns.answer", "none"], "more than half is too much"),
@@ -111,3 +128,15 @@ def test_what_cannot_be_imported_is_one_line(
     assert error.startswith("error: ")
     assert words in error
     assert not (tmp_path / "made").exists()
+
+
+def test_an_interrupted_import_says_that_it_begins_again(
+    tmp_path: Path, capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def interrupted(*_: object) -> None:
+        raise KeyboardInterrupt
+
+    monkeypatch.setattr(importing, "run", interrupted)
+    with pytest.raises(SystemExit):
+        main(["import", "rows.jsonl", "--output_dir", str(tmp_path / "made")])
+    assert capsys.readouterr().err == "stopped; the same command begins again: nothing was written\n"

@@ -126,6 +126,39 @@ def test_a_corpus_that_is_mostly_wrong_is_refused_or_said_to_be(
         assert not (tmp_path / "checked").exists()
 
 
+def test_a_corpus_is_never_replaced_by_what_is_made_of_it(
+    source: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    before = Corpus.load(source).fingerprint
+    for command in (["verify"], ["compress", "--method", "truncated"]):
+        with pytest.raises(SystemExit):
+            main([*command, str(source), "--output_dir", str(source / ".." / source.name)])
+        assert "--output_dir is the corpus that is read" in capsys.readouterr().err
+    assert Corpus.load(source).fingerprint == before
+
+
+def test_what_is_no_corpus_folder_is_told_apart(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    (tmp_path / "rows.jsonl").write_text("{}\n")
+    for name, words in (("rows.jsonl", "is a file, not a corpus folder"), ("none", "is not there")):
+        with pytest.raises(SystemExit):
+            main(["verify", str(tmp_path / name), "--output_dir", str(tmp_path / "checked")])
+        assert f"{tmp_path / name} {words}" in capsys.readouterr().err
+
+
+def test_names_in_brackets_are_shown_as_they_are(
+    source: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    main(["verify", str(source), "--output_dir", str(tmp_path / "[red]v[/x]"), "--name", "[b]n[/c]"])
+    shown = capsys.readouterr().out
+    assert f"written: {tmp_path / '[red]v[/x]'}, " in shown
+    assert "[b]n[/c]: verdicts" in shown
+    cut = ["--method", "truncated", "--source_supervision", "short", "--workers", "0"]
+    main(["compress", str(tmp_path / "[red]v[/x]"), "--output_dir", str(tmp_path / "[red]c[/x]"), *cut])
+    shown = capsys.readouterr().out
+    assert f"written: {tmp_path / '[red]c[/x]'}" in shown
+    assert "[b]n[/c]: shortened" in shown
+
+
 @pytest.mark.parametrize(
     ("flags", "words"),
     [
