@@ -1,6 +1,7 @@
 """The speeds and sizes we claim, measured here.
 
 python -m experiments.benchmark traces --output FILE        rows a second and memory of import, verify and compress
+python -m experiments.benchmark trainer --output FILE       our trainer beside plain TRL, and what stands around it
 
 Each has its own --help. Run it on a machine that does nothing else: the load is written beside the figures.
 """
@@ -17,7 +18,7 @@ from rich.console import Console
 from experiments.command_line import EXIT_INTERRUPTED, CommandLine, HelpFormatter, fail, nearest
 from trainers.jobs import WorkerLostError
 
-PARTS = {"traces": "experiments.speed.traces"}
+PARTS = {"traces": "experiments.speed.traces", "trainer": "experiments.speed.trainer"}
 """Each part's module, loaded when it is asked for: it has `Options`, a dataclass, and `run(options, console)`."""
 
 
