@@ -117,11 +117,10 @@ def pairs(
     with prepare(config, Where(output_dir=folder, num_workers=2, cache_dir=cache_dir)) as prepared:
         job = _mixed_stage(prepared, stage_flops)
         for turn in range(rounds + 1):
-            # A folder of checkpoints for each actor would be two settings: they write the same state to one name,
-            # each aside and then in place, but at once. So each has its own name.
             settings = worker_settings(prepared.config, folder / f"turn-{turn}")
             prepared.crew.on_each(lambda worker, settings=settings: worker.begin(settings))
             alone = prepared.crew.map([lambda worker: worker.train(job)])
+            # One name for both would be two processes that put the same folder in place at once.
             both_jobs = [dataclasses.replace(job, checkpoint=f"both-{actor}") for actor in range(2)]
             together = prepared.crew.map([lambda worker, job=each: worker.train(job) for each in both_jobs])
             if turn:

@@ -9,6 +9,7 @@ import json
 import os
 import subprocess
 import sys
+import tempfile
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
@@ -91,12 +92,14 @@ class Process:
         environment = {**os.environ, **dict.fromkeys(_THREAD_VARIABLES, str(threads))}
         environment["PYTHONPATH"] = os.pathsep.join([str(_ROOT), *filter(None, [os.environ.get("PYTHONPATH")])])
         self._name = f"{module} {' '.join(flags[:4])}"
+        # A pipe that nobody reads could fill up; `close` closes the file.
+        self._errors = tempfile.TemporaryFile("w+", encoding="utf-8", errors="replace")  # noqa: SIM115
         self._process = subprocess.Popen(
             [sys.executable, "-m", module, *flags],
             env=environment,
             stdin=subprocess.PIPE,
             stdout=subprocess.PIPE,
-            stderr=subprocess.PIPE,
+            stderr=self._errors,
             text=True,
         )
 
@@ -115,8 +118,7 @@ class Process:
         assert self._process.stdout is not None
         line = self._process.stdout.readline()
         if not line:
-            said = self._process.communicate()[1].strip().splitlines()
-            raise SideError(f"{self._name} ended without a figure: {said[-1] if said else 'it said nothing'}")
+            raise self._failure()
         return json.loads(line)
 
     def answers(self) -> list[dict[str, object]]:
@@ -125,10 +127,9 @@ class Process:
         Raises:
             SideError: it failed.
         """
-        output, errors = self._process.communicate()
+        output, _ = self._process.communicate()
         if self._process.returncode:
-            said = errors.strip().splitlines()
-            raise SideError(f"{self._name} failed: {said[-1] if said else 'it said nothing'}")
+            raise self._failure()
         return [json.loads(line) for line in output.splitlines()]
 
     def ask(self) -> dict[str, object]:
@@ -142,6 +143,13 @@ class Process:
         """Ask for nothing more, and see it end."""
         if self._process.poll() is None:
             self._process.communicate()
+        self._errors.close()
+
+    def _failure(self) -> SideError:
+        self._process.communicate()
+        self._errors.seek(0)
+        said = self._errors.read().strip().splitlines()
+        return SideError(f"{self._name} gave no figure: {said[-1] if said else 'it said nothing'}")
 
 
 class SideProcess(Process):

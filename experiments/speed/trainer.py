@@ -50,8 +50,9 @@ class Options:
     student: str | None = None  # SmolLM2-135M-Instruct: a folder, a hub id or a .gguf file; needed unless --only tiny
     parts: list[Part] = field(default_factory=lambda: ["speed", "next_stage", "planning", "actors"])  # what to measure
     rounds: int = 5  # of every side, and repeats of all else, whose median is told
-    warmup_steps: int = 20  # of every side before its first round, with the tiny student; one with SmolLM2
-    round_steps: int = 40  # with the tiny student
+    step_tokens: int = 512  # of one optimizer step, with the tiny student; its default in a run
+    warmup_steps: int = 50  # of every side before its first round, with the tiny student; one with SmolLM2
+    round_steps: int = 50  # with the tiny student: so many as TRL sorts by length at once, else rounds would differ
     large_round_steps: int = 2  # with SmolLM2
     threads: int = 1  # of each side with the tiny student
     large_threads: int = 2  # of each side with SmolLM2
@@ -171,7 +172,7 @@ def _matches(options: Options, place: Place) -> list[Match]:
         cache_dir=place.cache_dir,
         max_tokens=MAX_TOKENS,
         max_rows=options.rows,
-        step_tokens=512,
+        step_tokens=options.step_tokens,
         micro_batch_tokens=8192,
         threads=options.threads,
         warmup_steps=options.warmup_steps,
@@ -206,7 +207,7 @@ def _next_stage(options: Options, place: Place, status: Status) -> dict[str, tup
             "cache_dir": place.cache_dir,
             "max_tokens": MAX_TOKENS,
             "rows": options.rows,
-            "step_tokens": 512,
+            "step_tokens": options.step_tokens,
             "micro_batch_tokens": 8192,
             "threads": options.threads,
             "stage_steps": options.stage_steps,

@@ -10,7 +10,10 @@ from pathlib import Path
 import pytest
 
 from experiments.benchmark import main
+from experiments.speed.bars import verdicts
+from experiments.speed.figures import Measured, figures_of
 from experiments.speed.memory import WORKER, PeakMemory, memory_now
+from experiments.speed.sides import Match, Played, Process, Round, RowSet, SideError
 
 HELD_BYTES = 60 << 20
 _HOLD = f"held = bytearray({HELD_BYTES}); held[::4096] = b'x' * len(held[::4096]); print(flush=True); input()"
@@ -50,12 +53,89 @@ def test_traces_are_measured_and_told(tmp_path: Path, capsys: pytest.CaptureFixt
     assert "rows/s" in capsys.readouterr().out
 
 
+def test_planning_is_measured_and_held_against_its_bars(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    sizes = ["--parts", "[planning]", "--many_rows", "300", "--few_rows", "300", "--examples", "300", "--rounds", "2"]
+    main(["trainer", "--output", str(tmp_path / "speed.json"), "--work_dir", str(tmp_path), "--only", "tiny", *sizes])
+    figures = json.loads((tmp_path / "speed.json").read_text())
+    assert set(figures["seconds"]) == {"plan_million_fixed", "plan_million_routed"}
+    assert set(figures["bars"]) == {f"plan_million_{name}" for name in ("fixed", "mixed", "routed", "adaptive")}
+    assert [one["policy"] for one in figures["rows"]["planning"]] == [
+        name for name in ("Fixed", "Mixed", "Routed", "Adaptive") for _ in range(2)
+    ]
+    assert all(one["steps"] > 0 and one["peak_bytes"] > 0 for one in figures["rows"]["planning"])
+    assert figures["environment"]["cores"] >= 1
+    assert "at least" not in capsys.readouterr().out  # only the bars of what was measured
+
+
+def test_ratios_are_of_medians_and_named_by_student() -> None:
+    speeds = {"ours": [300, 100, 200], "trl_default": [100, 90, 110], "trl_grouped": [150, 160, 140]}
+    speeds |= {"trl_bare": [50, 50, 50], "bare_loop": [210, 190, 200]}
+    rounds = tuple(
+        Round(side=side, steps=10, seconds=10.0, cpu_seconds=5.0, tokens=10 * speed, positions=20 * speed)
+        for side, found in speeds.items()
+        for speed in found
+    )
+    figures = figures_of(
+        Measured(
+            played=tuple(
+                Played(match=_match(student, rows), rounds=rounds, told={}, load_before=0.0, load_after=0.0)
+                for student in ("tiny", "folder/of/a/larger-one")
+                for rows in ("similar", "mixed")
+            ),
+            next_stage_seconds={"ours": (0.02, 0.5, 0.04), "trl": (7.0, 6.0, 8.0)},
+            many_rows=10,
+        )
+    )
+    assert figures.ratios == {
+        "tiny_similar_vs_default": 2.0,
+        "tiny_similar_vs_bare_loop": 1.0,
+        "tiny_mixed_vs_default": 2.0,
+        "tiny_mixed_vs_grouped": pytest.approx(4 / 3),
+        "smollm_similar_vs_default": 2.0,
+        "smollm_mixed_vs_default": 2.0,
+    }
+    assert figures.seconds == {"next_stage_warm": 0.04, "next_stage_plain_trl": 7.0}
+    found = verdicts(figures)
+    assert found["tiny_mixed_vs_default"] == "at least 2.5: MISS"
+    assert found["tiny_mixed_vs_grouped"] == "at least 1.1: pass"
+    assert found["next_stage_warm"] == "under 0.1: pass"
+    assert "next_stage_plain_trl" not in found
+
+
+def _match(student: str, rows: RowSet) -> Match:
+    return Match(
+        student=student,
+        rows=rows,
+        corpus=Path("corpus"),
+        cache_dir=Path("cache"),
+        max_tokens=64,
+        max_rows=10,
+        step_tokens=64,
+        micro_batch_tokens=64,
+        threads=1,
+        warmup_steps=1,
+        round_steps=1,
+        rounds=1,
+    )
+
+
+def test_a_side_that_fails_says_why_in_one_line() -> None:
+    flags = ["--policy", "no-such-policy", "--rows", "1"]
+    with (
+        pytest.raises(SideError, match="no-such-policy"),
+        Process("experiments.speed.planning", flags, threads=1) as process,
+    ):
+        process.answers()
+
+
 @pytest.mark.parametrize(
     ("arguments", "words"),
     [
-        (["trace"], "unknown part 'trace' (did you mean traces?)"),
+        (["trace"], "unknown part 'trace' (did you mean traces"),
         (["traces"], "output"),
         (["traces", "--output", "f", "--repeats", "0"], "at least 1"),
+        (["trainer", "--output", "f", "--only", "tiny", "--rounds", "0"], "--rounds must be at least 1"),
+        (["trainer", "--output", "f"], "--only tiny"),
     ],
 )
 def test_what_cannot_be_measured_is_one_line(

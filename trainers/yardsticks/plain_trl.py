@@ -11,6 +11,7 @@ nothing, as ours does not.
 
 from __future__ import annotations
 
+import warnings
 from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
 from typing import Literal
@@ -53,7 +54,10 @@ def config(
         "use_cpu": not torch.cuda.is_available(),
     }
     if variant == "bare":
-        return SFTConfig(**shared)
+        with warnings.catch_warnings():
+            # Its own default is set under a name that transformers has given up.
+            warnings.filterwarnings("ignore", message="`gradient_checkpointing` is deprecated", category=FutureWarning)
+            return SFTConfig(**shared)
     return SFTConfig(
         **shared,
         learning_rate=learning_rate,
