@@ -78,7 +78,7 @@ def supervised_logits(model: PreTrainedModel, batch: Batch) -> torch.Tensor:
     head = model.get_output_embeddings()
     assert head is not None, type(model)  # a model without one has no shape that could be priced
     logits = head(hidden.flatten(0, 1).index_select(0, batch.position_H))
-    softcap = model.config.get_text_config().to_dict().get("final_logit_softcapping")
+    softcap = vars(model.config.get_text_config()).get("final_logit_softcapping")  # to_dict would copy all of it
     return logits if softcap is None else softcap * torch.tanh(logits / softcap)
 
 

@@ -98,7 +98,8 @@ def open_tokens(corpus: Corpus, tokenizer: PreTrainedTokenizerBase, *, max_token
     folder = cache_dir / "tokens" / key
     if not folder.exists():
         _write_aside(folder, _tokenize(corpus, tokenizer, max_tokens=max_tokens))
-    arrays = {path.stem: np.load(path, mmap_mode="r") for path in sorted(folder.glob("*.npy"))}
+    # As plain arrays over the mapped files: a slice of a memmap object costs several times a slice of an array.
+    arrays = {path.stem: np.asarray(np.load(path, mmap_mode="r")) for path in sorted(folder.glob("*.npy"))}
     store = TokenStore(
         ids=arrays["ids"],
         prompt_start_N=arrays["prompt_start_N"],
