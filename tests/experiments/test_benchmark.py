@@ -131,7 +131,7 @@ def test_a_side_that_fails_says_why_in_one_line() -> None:
 @pytest.mark.parametrize(
     ("arguments", "words"),
     [
-        (["trace"], "unknown part 'trace' (did you mean traces"),
+        (["trace"], "unknown command 'trace' (did you mean traces"),
         (["traces"], "output"),
         (["traces", "--output", "f", "--repeats", "0"], "at least 1"),
         (["trainer", "--output", "f", "--only", "tiny", "--rounds", "0"], "--rounds must be at least 1"),
