@@ -2,16 +2,21 @@
 
 from __future__ import annotations
 
+import dataclasses
+import math
 import time
 from collections.abc import Iterable, Mapping
 
 import numpy as np
+import pyarrow as pa
+from numpy.typing import NDArray
 
 from controller.config import Json, policy_spec
 from controller.ledger import flops_by_purpose
 from controller.record import read_run
 from controller.session import Session, evaluated_splits, final_checkpoint, write_answers
-from curricula.types import RunState
+from curricula.traces.completions import Completions
+from curricula.types import Cost, Purpose, RunState
 from evaluators.calibration import difficulty_on_later_outcomes
 from trainers.jobs import Precision
 
@@ -30,6 +35,7 @@ def conclude(session: Session, state: RunState, *, started: float) -> dict[str, 
         evaluate_flops += flops
     calibration = difficulty_on_later_outcomes(state)
     by_purpose = flops_by_purpose(charge for result in state.history for charge in result.charges)
+    made = target_costs(session.corpus.targets, trained_targets(session, state))
     examples, flops = mixes(state)
     record = read_run(session.folder.folder)
     summary: dict[str, Json] = {
@@ -39,7 +45,8 @@ def conclude(session: Session, state: RunState, *, started: float) -> dict[str, 
         "seed": session.config.seed,
         "total_flops": state.total_flops,
         "spent_flops": state.spent_flops,
-        "charges": {**by_purpose, **target_costs(session, state)},
+        "charges": {**by_purpose, **{purpose: cost.flops for purpose, cost in made.items()}},
+        "corpus_costs": {purpose: dataclasses.asdict(cost) for purpose, cost in made.items()},
         "recorded": {"evaluate": evaluate_flops},
         "stages": len(state.history),
         **scores,
@@ -82,19 +89,30 @@ def _shares(amounts: Mapping[str, int]) -> dict[str, Json]:
     return {name: amount / total for name, amount in amounts.items()}
 
 
-def target_costs(session: Session, state: RunState) -> dict[str, Json]:
-    """What the corpus paid for the distinct targets trained on: beside the budget, never part of it."""
+def target_costs(targets: pa.Table, target_K: NDArray[np.integer]) -> dict[Purpose, Cost]:
+    """What making the distinct targets K trained on took: beside the budget, never part of it.
+
+    A completion from which several of them were made is counted once.
+    """
+    trained = targets.take(np.sort(target_K))
+    completions = Completions()
+    completions.add(trained)
+    compress = Cost(
+        flops=sum(trained["compress_flops"].to_pylist()),
+        tokens=sum(trained["compress_tokens"].to_pylist()),
+        dollars=math.fsum(trained["compress_dollars"].to_pylist()),
+    )
+    return {"teach": completions.cost(), "compress": compress}
+
+
+def trained_targets(session: Session, state: RunState) -> NDArray[np.integer]:
+    """Rows, in the corpus's targets, of the distinct ones trained on."""
     trained_NS = np.zeros(state.train.target_tokens_NS.shape, dtype=bool)
     for result in state.history:
         seen = result.seen_R > 0
         trained_NS[result.example_R[seen], result.supervision_R[seen]] = True
     example_K, column_K = np.nonzero(trained_NS)
-    target_K = session.corpus.target_rows_NS()[session.students.train_row_N[example_K], column_K]
-    targets = session.corpus.targets
-    return {
-        "teach": int(targets["teach_flops"].to_numpy()[target_K].sum()),
-        "compress": int(targets["compress_flops"].to_numpy()[target_K].sum()),
-    }
+    return session.corpus.target_rows_NS()[session.students.train_row_N[example_K], column_K]
 
 
 def train_seconds(timings: Iterable[Mapping[str, Json]]) -> float:

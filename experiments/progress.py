@@ -12,6 +12,7 @@ from rich.live import Live
 from rich.table import Table
 from rich.text import Text
 
+from curricula.types import BUDGET_PURPOSES
 from evaluators.accuracy import Score
 from experiments.summary import Summary, accuracy_text, flops_text, read_summary, seconds_text, share_text
 
@@ -129,7 +130,7 @@ def final_table(summary: Mapping[str, object]) -> Table:
     if run.final is None:
         raise ValueError("the summary has scores neither of dev nor of test")
     split, scores = run.final
-    spend = [f"{purpose} {flops_text(flops)}" for purpose, flops in run.charges.items() if flops]
+    spend = [f"{purpose} {flops_text(run.charges[purpose])}" for purpose in BUDGET_PURPOSES if run.charges.get(purpose)]
     spend += [f"{purpose} {flops_text(flops)} (recorded)" for purpose, flops in run.recorded.items() if flops]
     used = share_text(run.spent_flops / run.total_flops)
     header = f"{flops_text(run.spent_flops)} of {flops_text(run.total_flops)} FLOPs spent ({used}): "
@@ -153,6 +154,9 @@ def final_table(summary: Mapping[str, object]) -> Table:
 def _notes(run: Summary) -> list[str]:
     """What the table does not hold: the mix in both readings, and whether the classifier knew in advance."""
     notes = []
+    if made := sum(flops for purpose, flops in run.charges.items() if purpose not in BUDGET_PURPOSES):
+        both = flops_text(run.spent_flops + made)
+        notes.append(f"making the targets trained on took {flops_text(made)} FLOPs beside the budget; with them {both}")
     for unit, mix in (("examples", run.mix_by_examples), ("FLOPs", run.mix_by_flops)):
         if mix:
             notes.append(f"by {unit}: {', '.join(f'{name} {share_text(share)}' for name, share in mix.items())}")

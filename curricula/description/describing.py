@@ -8,7 +8,6 @@ from __future__ import annotations
 from collections import Counter
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
-from functools import lru_cache
 
 import numpy as np
 import pyarrow as pa
@@ -19,6 +18,7 @@ from curricula.columns import supervision_order
 from curricula.description.description import Description, Lengths, Offered, Ratios
 from curricula.description.overlap import Overlap
 from curricula.stream.scan import Scan
+from curricula.traces.completions import Completions
 from curricula.types import SPLITS, VERDICTS, Cost, Ints, Supervision
 
 _COSTS = ("teach_flops", "teach_tokens", "teach_dollars", "compress_flops", "compress_tokens", "compress_dollars")
@@ -130,7 +130,7 @@ def _targets(scan: Scan) -> _Columns:
     costs: dict[str, dict[str, float]] = {}
     parts: dict[str, list[np.ndarray]] = {name: [] for name in ("example", "supervision", "chars", "verdict", "t", "c")}
     verdicts = pa.array(VERDICTS, pa.string())
-    completions = _Completions()
+    completions = Completions()
     for batch in scan.targets(_READ):
         completions.add(batch)
         spelled = batch.column("supervision").dictionary_encode()
@@ -161,47 +161,6 @@ def _targets(scan: Scan) -> _Columns:
         costs=costs,
         teach=completions.cost(),
     )
-
-
-class _Completions:
-    """What a corpus's completions cost, each once.
-
-    A teacher writes one completion for an example with its thinking on and one with its thinking off. The full trace,
-    the response and what was compressed or cut from the trace are all made from the first, and each says all of its
-    cost.
-    """
-
-    def __init__(self) -> None:
-        self._total = Cost()
-        self._example = -1
-        self._of_example: dict[tuple[bool, str | None], Cost] = {}
-
-    def add(self, batch: pa.RecordBatch) -> None:
-        """Go on with the next targets; those of one example follow each other."""
-        columns = [batch.column(f"teach_{unit}") for unit in ("flops", "tokens", "dollars")]
-        charged = np.flatnonzero(np.any([column.to_numpy() > 0 for column in columns], axis=0))
-        taken = [column.take(pa.array(charged)).to_pylist() for column in columns]
-        examples = batch.column("example").take(pa.array(charged)).to_pylist()
-        names = batch.column("supervision").take(pa.array(charged)).to_pylist()
-        for example, name, flops, tokens, dollars in zip(examples, names, *taken, strict=True):
-            if example != self._example:
-                self._total, self._example, self._of_example = self.cost(), example, {}
-            key = _completion(name)
-            known = self._of_example.get(key, Cost())
-            self._of_example[key] = Cost(
-                flops=max(flops, known.flops), tokens=max(tokens, known.tokens), dollars=max(dollars, known.dollars)
-            )
-
-    def cost(self) -> Cost:
-        """Of all that was added."""
-        return sum(self._of_example.values(), self._total)
-
-
-@lru_cache(maxsize=4096)
-def _completion(spelling: str) -> tuple[bool, str | None]:
-    """Which completion a target is made from: with or without thinking, and whose."""
-    supervision = Supervision.parse(spelling)
-    return supervision.kind == "short", supervision.teacher
 
 
 def _offered(

@@ -2,8 +2,13 @@
 
 from __future__ import annotations
 
+import numpy as np
+
 from controller.config import Json
-from controller.summary import lost_work, replay, train_seconds
+from controller.summary import lost_work, replay, target_costs, train_seconds
+from curricula.columns import target_table
+from curricula.rendering import think
+from curricula.types import Cost, Target
 
 
 def _attempt(ceiling_flops: int) -> dict[str, Json]:
@@ -48,3 +53,21 @@ def test_what_ends_the_promise_of_a_replay_is_named() -> None:
     assert replay("bf16", "cpu", [attempt]) == {"bitwise": False, "ended_by": ["trained in bf16"]}
     told = replay("fp32", "cuda", [attempt, short])["ended_by"]
     assert told == ["trained on cuda", "memory ran out by stage 0003: micro-batches of 512 tokens at most"]
+
+
+def test_a_completion_behind_several_targets_is_paid_once() -> None:
+    thinking, plain = Cost(flops=100, tokens=10, dollars=0.5), Cost(flops=30, tokens=3, dollars=0.25)
+    cut = Cost(flops=7, tokens=2, dollars=0.125)
+    targets = (
+        Target(supervision="short#a", text="7", teach=plain),
+        Target(supervision="reasoning#a", text=think("3+4", "7"), teach=thinking),
+        Target(supervision="compressed:steps@0.5#a", text=think("3", "7"), teach=thinking, compress=cut),
+        Target(supervision="reasoning#b", text=think("4+3", "7"), teach=thinking),
+    )
+    table = target_table([targets, targets])
+    every = target_costs(table, np.arange(8)[::-1])
+    assert every == {
+        "teach": Cost(flops=2 * 230, tokens=2 * 23, dollars=2 * 1.25),
+        "compress": Cost(flops=14, tokens=4, dollars=0.25),
+    }
+    assert target_costs(table, np.array([], dtype=np.int64)) == {"teach": Cost(), "compress": Cost()}

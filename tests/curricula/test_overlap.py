@@ -101,9 +101,8 @@ def test_how_a_corpus_is_cut_for_reading_changes_nothing(
     with pytest.MonkeyPatch.context() as patch:
         patch.setattr(curricula.description.overlap, "_BLOCK_RUNS", block)
         assert measure_overlap(reader(rows, batch_rows), run_words=3) == whole
-        patch.setattr(
-            "curricula.description.word_runs.CHUNK_CHARS", chunk
-        )  # of hashing; what is read of a prompt stays
+        # The size of a hashed piece; how much of a prompt is read stays as it was.
+        patch.setattr("curricula.description.word_runs.CHUNK_CHARS", chunk)
         assert measure_overlap(reader(rows, batch_rows), run_words=3) == whole
 
 
