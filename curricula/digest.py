@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import dataclasses
 import hashlib
 import json
 
@@ -24,7 +25,7 @@ def plan_digest(plan: StagePlan) -> str:
         "start": plan.start,
         "probe_modes": None if probe is None else list(probe.modes),
         "probe_supervisions": None if probe is None else list(probe.supervisions),
-        "rate_multiplier": float(plan.recipe.rate_multiplier),
+        "recipe": dataclasses.asdict(plan.recipe),
     }
     digest = hashlib.sha256(json.dumps(header, sort_keys=True).encode())
     _add(digest, "example_R", plan.example_R, "<i4")

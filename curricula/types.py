@@ -18,6 +18,8 @@ from typing import Literal
 import numpy as np
 from numpy.typing import NDArray
 
+from curricula.recipe import Recipe
+
 Ints = NDArray[np.int32]
 Floats = NDArray[np.float64]
 Bools = NDArray[np.bool_]
@@ -223,21 +225,6 @@ class ProbePlan:
     example_P: Ints  # rows of the probe table
     modes: tuple[ProbeMode, ...] = ("free",)  # one generation of every example under each
     supervisions: tuple[str, ...] = ()  # teacher-forced under each, where offered
-
-
-@dataclass(frozen=True, kw_only=True)
-class Recipe:
-    """How a stage trains, apart from what it shows.
-
-    Example:
-        Recipe(rate_multiplier=0.5)
-    """
-
-    rate_multiplier: float = 1.0  # times the base rate of (student, supervision)
-
-    def __post_init__(self) -> None:
-        if not 0.0 < self.rate_multiplier <= 100.0:
-            raise ValueError(f"rate_multiplier must lie in (0, 100], got {self.rate_multiplier}")
 
 
 @dataclass(frozen=True, kw_only=True, eq=False)

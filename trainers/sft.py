@@ -13,8 +13,9 @@ from trl.trainer.sft_trainer import SFTTrainer
 
 from trainers.batches import MicroBatch, Step, cut
 from trainers.checkpoint import trained_parameters
-from trainers.collate import Rows, collate, supervised_logits, token_losses
+from trainers.collate import Rows, collate
 from trainers.jobs import NotFiniteError, Precision, StageError, StageProgress
+from trainers.objectives.objective import Objective
 
 _MEMORY_MESSAGES = ("not enough memory", "DefaultCPUAllocator", "can't allocate memory", "out of memory")
 """Of which a RuntimeError says one where memory ran out: on a CPU it has no class of its own."""
@@ -58,6 +59,7 @@ class RunningStage:
     rates: Sequence[float]  # learning rate of each step
     rows: Rows
     loss_weight_R: NDArray[np.float64] | None
+    objective: Objective
     tally: Tally
     progress: StageProgress
 
@@ -189,8 +191,9 @@ class StageSFTTrainer(SFTTrainer):
         running = self.running
         tensors = collate(running.rows, batch, pad_id=self.pad_id, device=self.args.device)
         with training_precision(self.args.device, self.precision):
-            loss_H = token_losses(supervised_logits(model, tensors), tensors.label_H)
-        nats_B = torch.zeros(len(batch.row_B), device=loss_H.device).index_add_(0, tensors.row_H, loss_H.detach())
+            losses = running.objective(model, tensors)
+        loss_H = losses.loss_H
+        nats_B = torch.zeros(len(batch.row_B), device=loss_H.device).index_add_(0, tensors.row_H, losses.nats_H)
         if running.loss_weight_R is not None:
             weight_B = torch.from_numpy(running.loss_weight_R[batch.row_B]).to(loss_H)
             loss_H = loss_H * weight_B[tensors.row_H]

@@ -39,6 +39,7 @@ from trainers.checkpoint import (
 )
 from trainers.collate import Rows, collate, supervised_logits, token_losses
 from trainers.jobs import Precision, StageError, StageJob, StageOutcome, StageProgress
+from trainers.objectives.objective import text_losses
 from trainers.pricing.flops import ModelShape
 from trainers.pricing.tuning import EVERYTHING, Tuning
 from trainers.process import return_freed_memory
@@ -165,6 +166,7 @@ class StageTrainer:
             rates=self._rates(job, steps, rows.target_tokens_R),
             rows=rows,
             loss_weight_R=job.loss_weight_R,
+            objective=text_losses,
             tally=tally,
             progress=self.progress,
         )

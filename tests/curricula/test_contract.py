@@ -13,7 +13,8 @@ from curricula.contract import PolicyContractError, check_policies, check_policy
 from curricula.digest import plan_digest
 from curricula.policies import Fixed, Mixed, Routed, Sequential, Staged
 from curricula.policy import CurriculumPolicy
-from curricula.types import ProbePlan, Recipe, StagePlan
+from curricula.recipe import Recipe
+from curricula.types import ProbePlan, StagePlan
 from tests.curricula.broken import BREACHES, Quarters
 
 

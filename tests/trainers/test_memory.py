@@ -12,10 +12,10 @@ from hypothesis import strategies as st
 from transformers import PreTrainedModel
 
 from tests.trainers.stages import TUNINGS, small_store, stage_job, stage_trainer
-from trainers import sft
 from trainers.batches import MicroBatch, cut, micro_batch_flops, round_up
 from trainers.collate import Batch
 from trainers.jobs import StageError
+from trainers.objectives import objective
 from trainers.pricing.flops import ModelShape
 from trainers.sft import is_out_of_memory
 from trainers.tokens import TokenStore
@@ -37,7 +37,7 @@ class SmallMemory:
 
     def __init__(self, positions: int, error: type[RuntimeError]) -> None:
         self.positions, self.error, self.failures = positions, error, 0
-        self.compute = sft.supervised_logits
+        self.compute = objective.supervised_logits
 
     def __call__(self, model: PreTrainedModel, batch: Batch) -> torch.Tensor:
         """Logits (H, V)."""
@@ -57,7 +57,7 @@ def test_a_step_is_done_again_in_halves_from_unchanged_weights(
     whole = plain.train(job)
     assert whole.memory_micro_batch_tokens is None
     memory = SmallMemory(200, error)
-    monkeypatch.setattr(sft, "supervised_logits", memory)
+    monkeypatch.setattr(objective, "supervised_logits", memory)
     small = stage_trainer(store, tmp_path / "b", tuning=TUNINGS[name])
     halved = small.train(job)
     assert 1 <= memory.failures <= 2  # and from then on it knows
@@ -73,7 +73,7 @@ def test_a_step_is_done_again_in_halves_from_unchanged_weights(
 def test_one_row_without_memory_is_refused_in_one_line(
     store: TokenStore, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr(sft, "supervised_logits", SmallMemory(10, RuntimeError))
+    monkeypatch.setattr(objective, "supervised_logits", SmallMemory(10, RuntimeError))
     with pytest.raises(StageError, match=r"no memory for a micro-batch of one row of \d+ tokens") as caught:
         stage_trainer(store, tmp_path).train(stage_job(store, ceiling_flops=WHOLE))
     assert "\n" not in str(caught.value)
@@ -84,7 +84,7 @@ def test_other_errors_are_not_taken_for_it(store: TokenStore, tmp_path: Path, mo
     def broken(model: PreTrainedModel, batch: Batch) -> torch.Tensor:
         raise RuntimeError("mat1 and mat2 shapes cannot be multiplied")
 
-    monkeypatch.setattr(sft, "supervised_logits", broken)
+    monkeypatch.setattr(objective, "supervised_logits", broken)
     with pytest.raises(RuntimeError, match="cannot be multiplied"):
         stage_trainer(store, tmp_path).train(stage_job(store, ceiling_flops=WHOLE))
 

@@ -11,9 +11,9 @@ import torch
 import torch.nn.functional as F
 
 from tests.trainers.stages import small_store, stage_job, stage_trainer
-from trainers import sft
 from trainers.collate import token_losses
 from trainers.jobs import NotFiniteError, StageError, row_rates
+from trainers.objectives import objective
 from trainers.schedule import Schedule
 from trainers.stage import ADAM_BETAS, GRADIENT_NORM
 from trainers.student import load_student
@@ -106,7 +106,7 @@ def test_a_loss_that_is_not_finite_stops_the_stage_and_names_its_rows(
         calls.append(len(calls))
         return loss_H * torch.where(torch.arange(len(loss_H)) == 0, bad, 1.0) if len(calls) == before + 1 else loss_H
 
-    monkeypatch.setattr(sft, "token_losses", spoilt)
+    monkeypatch.setattr(objective, "token_losses", spoilt)
     with pytest.raises(NotFiniteError) as caught:
         trainer.train(rest)
     assert caught.value.what == "loss"
