@@ -224,11 +224,11 @@ def planned_mix(plan: StagePlan, supervisions: Sequence[str]) -> dict[str, float
 def trained_mix(
     plan: StagePlan, supervisions: Sequence[str], outcome: StageOutcome
 ) -> tuple[tuple[str, int, int], ...]:
-    """(supervision, examples drawn, train FLOPs) of a stage; FLOPs are split by padded positions."""
+    """(supervision, examples drawn, train FLOPs) of a stage; FLOPs are split by tokens."""
     size = len(supervisions)
     drawn_S = np.bincount(plan.supervision_R, weights=outcome.seen_R, minlength=size).astype(np.int64)
     positions_S = np.bincount(plan.supervision_R, weights=outcome.positions_R, minlength=size)
-    flops_S = np.rint(positions_S * (outcome.flops / max(outcome.positions, 1))).astype(np.int64)
+    flops_S = np.rint(positions_S * (outcome.flops / max(outcome.positions_R.sum(), 1))).astype(np.int64)
     return tuple((supervisions[s], int(drawn_S[s]), int(flops_S[s])) for s in range(size) if drawn_S[s])
 
 
@@ -249,7 +249,7 @@ def training_losses(plan: StagePlan, table: ExampleTable, outcome: StageOutcome)
             examples=int(seen_G[group]),
             supervised_tokens=int(tokens_G[group]),
             loss=float(nats_G[group] / tokens_G[group]),
-            flops=round(float(positions_G[group]) * (outcome.flops / outcome.positions)),
+            flops=round(float(positions_G[group]) * (outcome.flops / outcome.positions_R.sum())),
         )
         for group in np.flatnonzero(seen_G).tolist()
     )

@@ -1,10 +1,10 @@
 """From a plan to the exact optimizer steps of a stage: data order, shapes and price, before anything is computed.
 
-    plan --draw--> rows, pass after pass --cut by step_tokens--> steps --split by length--> micro-batches
+    plan --draw--> rows, pass after pass --cut by step_tokens--> steps --pack--> micro-batches
 
 Data order is a function of (seed, the plan's rows, rows already drawn): a stage cut in two draws what one would.
-Rows of a step are a fair sample of the plan, whatever their length; inside a step they are grouped by length, so that
-a five-token answer is not padded to a four-hundred-token trace, and shapes are rounded up, so that few are distinct.
+Rows of a step are a fair sample of the plan, whatever their length. They are packed one after another, so that a
+five-token answer is not padded to a four-hundred-token trace; sizes are rounded up, so that few are distinct.
 """
 
 from __future__ import annotations
@@ -18,17 +18,17 @@ import numpy as np
 from numpy.typing import NDArray
 
 from curricula.types import Floats
-from trainers.pricing.flops import ModelShape, train_flops
-from trainers.pricing.tuning import EVERYTHING, Tuning
+from trainers.pricing.flops import ModelShape
+from trainers.pricing.products import forward_products, training_products
+from trainers.pricing.tuning import EVERYTHING, Adapters, Tuning
 
 Integers = NDArray[np.integer]
 """Whole numbers of any width."""
 
-LENGTH_MULTIPLE = 8  # a row's length is rounded up to this ...
-LONG_LENGTH_MULTIPLE = 32  # ... and to this from LONG_LENGTH on
-LONG_LENGTH = 128
-HEAD_MULTIPLE = 32  # so are the supervised positions of a micro-batch
-MICRO_BATCH_OVERHEAD_TOKENS = 128  # what one more micro-batch costs, in token positions; decides the split alone
+GROUP_OVERHEAD_PAIRS = 8192
+"""What one more call of attention costs, in pairs of positions; decides the groups alone."""
+SIZES_AN_OCTAVE = 32
+"""Into how many sizes all between a power of two and the next are rounded up: few distinct shapes, little padding."""
 
 
 @dataclass(frozen=True, kw_only=True, eq=False)
@@ -40,17 +40,24 @@ class BatchSizes:
     """
 
     step_tokens: int  # unpadded tokens of one optimizer step, reached or passed by its last row
-    micro_batch_tokens: int  # padded positions computed at once, at most (or one row)
+    micro_batch_tokens: int  # tokens computed at once, at most (or one row)
 
 
 @dataclass(frozen=True, kw_only=True, eq=False)
 class MicroBatch:
-    """Rows computed together: B plan rows padded to one length."""
+    """Rows computed together: B plan rows one after another, the shortest first, with no padding between them."""
 
     row_B: NDArray[np.int64]
-    length: int  # positions of every row, padding counted
+    length_B: NDArray[np.int64]  # tokens of each row, prompt and target
+    groups: tuple[tuple[int, int], ...]  # (first, one past the last) of the B that share one call of attention
+    positions: int  # all tokens, rounded up
     head_positions: int  # supervised positions, rounded up
     supervised_tokens: int
+
+    @property
+    def pairs(self) -> int:
+        """Pairs of positions that attention computes: every row of a group as long as the group's longest."""
+        return sum((end - start) * int(self.length_B[end - 1]) ** 2 for start, end in self.groups)
 
 
 @dataclass(frozen=True, kw_only=True, eq=False)
@@ -118,77 +125,108 @@ def round_up(value: int, multiple: int) -> int:
     return -(-value // multiple) * multiple
 
 
-def padded_length(length_N: Integers) -> NDArray[np.int64]:
-    """Lengths in tokens as they are computed: rounded up to few distinct ones."""
-    multiple_N = np.where(length_N < LONG_LENGTH, LENGTH_MULTIPLE, LONG_LENGTH_MULTIPLE)
-    return -(-length_N.astype(np.int64) // multiple_N) * multiple_N
+def computed_size(count: int) -> int:
+    """A count of positions as it is computed: rounded up by less than a thirty-second."""
+    return round_up(count, max(1, 2 ** (count.bit_length() - 1) // SIZES_AN_OCTAVE))
 
 
 def micro_batch_flops(shape: ModelShape, batch: MicroBatch, tuning: Tuning = EVERYTHING) -> int:
     """Price of training on one micro-batch."""
-    return train_flops(
-        shape, rows=len(batch.row_B), length=batch.length, head_positions=batch.head_positions, tuning=tuning
+    return training_products(shape, tuning).flops(
+        positions=batch.positions, pairs=batch.pairs, head_positions=batch.head_positions
+    )
+
+
+def forward_micro_batch_flops(shape: ModelShape, batch: MicroBatch, adapters: Adapters | None = None) -> int:
+    """Price of one forward pass over one micro-batch, the head at its supervised positions."""
+    return forward_products(shape, adapters).flops(
+        positions=batch.positions, pairs=batch.pairs, head_positions=batch.head_positions
     )
 
 
 def cut(batch: MicroBatch, target_tokens_R: Integers, *, micro_batch_tokens: int) -> tuple[MicroBatch, ...]:
-    """A micro-batch in parts of at most `micro_batch_tokens` positions (or one row) that cost together what it costs.
+    """A micro-batch in parts of at most `micro_batch_tokens` tokens (or one row) that cost together no more than it.
 
-    The positions that its head was rounded up by go to the last part.
+    What its positions were rounded up by goes to the last part.
     """
-    size = max(1, micro_batch_tokens // batch.length)
-    if len(batch.row_B) <= size:
+    ranges = _filled(batch.length_B, micro_batch_tokens)
+    if len(ranges) == 1:
         return (batch,)
     parts = []
-    left = batch.head_positions
-    for row_B in np.array_split(batch.row_B, -(-len(batch.row_B) // size)):
-        supervised = int(target_tokens_R[row_B].sum())
+    for start, end in ranges:
+        supervised = int(target_tokens_R[batch.row_B[start:end]].sum())
+        shared = [(max(first, start) - start, min(last, end) - start) for first, last in batch.groups]
         parts.append(
-            MicroBatch(row_B=row_B, length=batch.length, head_positions=supervised, supervised_tokens=supervised)
+            MicroBatch(
+                row_B=batch.row_B[start:end],
+                length_B=batch.length_B[start:end],
+                groups=tuple((first, last) for first, last in shared if first < last),
+                positions=int(batch.length_B[start:end].sum()),
+                head_positions=supervised,
+                supervised_tokens=supervised,
+            )
         )
-        left -= supervised
+    left = batch.positions - sum(part.positions for part in parts)
+    head_left = batch.head_positions - sum(part.head_positions for part in parts)
     last = parts[-1]
-    return (*parts[:-1], dataclasses.replace(last, head_positions=last.head_positions + left))
+    last = dataclasses.replace(last, positions=last.positions + left, head_positions=last.head_positions + head_left)
+    return (*parts[:-1], last)
 
 
-def split_by_length(
+def pack(
     row_B: NDArray[np.int64], length_B: NDArray[np.int64], target_B: NDArray[np.int64], *, micro_batch_tokens: int
 ) -> tuple[MicroBatch, ...]:
-    """Micro-batches of similar length with the least computed positions, a fixed overhead counted for each.
+    """Micro-batches of at most `micro_batch_tokens` tokens (or one row), rows of similar length in the same one."""
+    order_B = np.lexsort((row_B, length_B))
+    row_B, length_B, target_B = row_B[order_B], length_B[order_B], target_B[order_B]
+    batches = []
+    for start, end in _filled(length_B, micro_batch_tokens):
+        supervised = int(target_B[start:end].sum())
+        batches.append(
+            MicroBatch(
+                row_B=row_B[start:end],
+                length_B=length_B[start:end],
+                groups=attention_groups(length_B[start:end]),
+                positions=computed_size(int(length_B[start:end].sum())),
+                head_positions=computed_size(supervised),
+                supervised_tokens=supervised,
+            )
+        )
+    return tuple(batches)
+
+
+def _filled(length_B: NDArray[np.int64], micro_batch_tokens: int) -> list[tuple[int, int]]:
+    """Neighbouring rows in ranges of at most so many tokens (or one row), each filled before the next."""
+    end_B = np.cumsum(length_B)
+    ranges, start = [], 0
+    while start < len(length_B):
+        before = int(end_B[start - 1]) if start else 0
+        end = max(start + 1, int(np.searchsorted(end_B, before + micro_batch_tokens, side="right")))
+        ranges.append((start, end))
+        start = end
+    return ranges
+
+
+def attention_groups(length_B: NDArray[np.int64]) -> tuple[tuple[int, int], ...]:
+    """Rows sorted by length in the groups with the least computed pairs, a fixed overhead counted for each.
 
     An exact dynamic programme over the distinct lengths, shortest first: best[j] is the least cost of all rows up to
     length j, its last group reaching back to some i.
     """
-    order_B = np.lexsort((row_B, length_B))
-    row_B, length_B, target_B = row_B[order_B], length_B[order_B], target_B[order_B]
     lengths, counts = np.unique(length_B, return_counts=True)
     ends = np.concatenate([[0], np.cumsum(counts)])
     best = np.zeros(len(lengths) + 1)
     came_from = np.zeros(len(lengths) + 1, dtype=np.int64)
     for j in range(1, len(lengths) + 1):
-        cost = best[:j] + (ends[j] - ends[:j]) * lengths[j - 1] + MICRO_BATCH_OVERHEAD_TOKENS
+        cost = best[:j] + (ends[j] - ends[:j]) * lengths[j - 1] ** 2 + GROUP_OVERHEAD_PAIRS
         came_from[j] = int(np.argmin(cost))
         best[j] = cost[came_from[j]]
     groups = []
     j = len(lengths)
     while j > 0:
-        groups.append((int(ends[came_from[j]]), int(ends[j]), int(lengths[j - 1])))
+        groups.append((int(ends[came_from[j]]), int(ends[j])))
         j = int(came_from[j])
-    batches = []
-    for start, end, length in reversed(groups):
-        size = max(1, micro_batch_tokens // length)
-        parts = -(-(end - start) // size)
-        for part in np.array_split(np.arange(start, end), parts):
-            supervised = int(target_B[part].sum())
-            batches.append(
-                MicroBatch(
-                    row_B=row_B[part],
-                    length=length,
-                    head_positions=round_up(supervised, HEAD_MULTIPLE),
-                    supervised_tokens=supervised,
-                )
-            )
-    return tuple(batches)
+    return tuple(reversed(groups))
 
 
 def plan_steps(
@@ -214,7 +252,6 @@ def plan_steps(
     """
     target_R = target_tokens_R.astype(np.int64)
     total_R = prompt_tokens_R.astype(np.int64) + target_R
-    padded_R = padded_length(total_R)
     steps: list[Step] = []
     spent, pending = 0, np.zeros(0, dtype=np.int64)
     for order in draw_rows(share_R, seed=seed, key=key, drawn=drawn):
@@ -227,9 +264,7 @@ def plan_steps(
             if end > len(pending):
                 break
             row_B = pending[start:end]
-            batches = split_by_length(
-                row_B, padded_R[row_B], target_R[row_B], micro_batch_tokens=sizes.micro_batch_tokens
-            )
+            batches = pack(row_B, total_R[row_B], target_R[row_B], micro_batch_tokens=sizes.micro_batch_tokens)
             flops = sum(micro_batch_flops(shape, batch, tuning) for batch in batches)
             if spent + flops > ceiling_flops:
                 return tuple(steps), flops
@@ -238,7 +273,7 @@ def plan_steps(
                 Step(
                     micro_batches=batches,
                     flops=flops,
-                    positions=sum(len(batch.row_B) * batch.length for batch in batches),
+                    positions=sum(batch.positions for batch in batches),
                     supervised_tokens=sum(batch.supervised_tokens for batch in batches),
                 )
             )

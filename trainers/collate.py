@@ -1,10 +1,11 @@
 """Micro-batches as tensors, and the one loss: nats at supervised positions only, the head computed nowhere else.
 
-Legend: B rows, L positions, H supervised positions (rounded up), V vocabulary, d hidden size.
+Legend: B rows, L positions of a row, T packed positions, H supervised positions (rounded up), V vocabulary.
 """
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from dataclasses import dataclass
 from functools import cached_property
 
@@ -14,7 +15,8 @@ import torch.nn.functional as F
 from numpy.typing import NDArray
 from transformers import PreTrainedModel
 
-from trainers.batches import Integers, MicroBatch
+from trainers.attention import Group, Packing, packed_attention
+from trainers.batches import Integers, MicroBatch, pack
 from trainers.tokens import IGNORED_LABEL, TokenStore
 
 LOGIT_TOLERANCE = 1e-3
@@ -42,42 +44,100 @@ class Rows:
 
 @dataclass(frozen=True, kw_only=True, eq=False)
 class Batch:
-    """One micro-batch on a device."""
+    """One micro-batch on a device, packed."""
 
-    input_ids: torch.Tensor  # (B, L), padded on the right: a causal model never sees the padding
-    position_H: torch.Tensor  # flat positions b * L + l whose next token is supervised; 0 where rounded up
+    input_ids: torch.Tensor  # (1, T): the rows one after another, then what fills the end
+    position_ids: torch.Tensor  # (1, T): from 0 in every row
+    packing: Packing
+    position_H: torch.Tensor  # packed positions whose next token is supervised; 0 where rounded up
     label_H: torch.Tensor  # the next token there; IGNORED_LABEL where rounded up
     row_H: torch.Tensor  # which of the B rows
 
 
 def collate(rows: Rows, batch: MicroBatch, *, pad_id: int, device: torch.device) -> Batch:
-    """Tensors of one micro-batch. Position p predicts token p + 1, so a target is predicted from its prompt's last."""
-    count, length = len(batch.row_B), batch.length
-    ids = np.full((count, length), pad_id, dtype=np.int64)
-    position_H = np.zeros(batch.head_positions, dtype=np.int64)
-    label_H = np.full(batch.head_positions, IGNORED_LABEL, dtype=np.int64)
-    row_H = np.zeros(batch.head_positions, dtype=np.int64)
-    at = 0
-    for b, row in enumerate(batch.row_B):
-        prompt = rows.store.prompt(int(rows.example_R[row]))
-        target = rows.store.target(int(rows.example_R[row]), int(rows.supervision_R[row]))
-        ids[b, : len(prompt)] = prompt
-        ids[b, len(prompt) : len(prompt) + len(target)] = target
-        end = at + len(target)
-        position_H[at:end] = b * length + len(prompt) - 1 + np.arange(len(target))
-        label_H[at:end] = target
-        row_H[at:end] = b
-        at = end
-    tensors = [torch.from_numpy(array).to(device, non_blocking=True) for array in (ids, position_H, label_H, row_H)]
-    return Batch(input_ids=tensors[0], position_H=tensors[1], label_H=tensors[2], row_H=tensors[3])
+    """Tensors of one micro-batch."""
+    example_B, supervision_B = rows.example_R[batch.row_B].tolist(), rows.supervision_R[batch.row_B].tolist()
+    prompts = [rows.store.prompt(example) for example in example_B]
+    targets = [rows.store.target(*pair) for pair in zip(example_B, supervision_B, strict=True)]
+    return collate_tokens(prompts, targets, batch, pad_id=pad_id, device=device)
+
+
+def collate_tokens(
+    prompts: Sequence[Integers], targets: Sequence[Integers], batch: MicroBatch, *, pad_id: int, device: torch.device
+) -> Batch:
+    """Tensors of B rows given as tokens. Position p predicts token p + 1, so a target begins at its prompt's last."""
+    start_B = np.cumsum(batch.length_B) - batch.length_B
+    fill = np.zeros(batch.positions - int(batch.length_B.sum()), dtype=np.int64)
+    position_T = np.concatenate([_counted(batch.length_B), np.arange(len(fill))])
+    target_B = np.array([len(target) for target in targets])
+    first_B = start_B + batch.length_B - target_B - 1
+    head_fill = np.zeros(batch.head_positions - batch.supervised_tokens, dtype=np.int64)
+    starts = np.concatenate([start_B, [batch.positions - len(fill)], [batch.positions] if len(fill) else []])
+    take, place_T = _dense_places(batch, start_B)
+    arrays = [
+        np.concatenate([*(part for row in zip(prompts, targets, strict=True) for part in row), fill + pad_id]),
+        position_T,
+        np.concatenate([np.repeat(first_B, target_B) + _counted(target_B), head_fill]),
+        np.concatenate([*targets, head_fill + IGNORED_LABEL]),
+        np.concatenate([np.repeat(np.arange(len(target_B)), target_B), head_fill]),
+        starts,
+        place_T,
+        *take,
+    ]
+    ids, position_ids, position_H, label_H, row_H, start_tensor, place, *take_tensors = _on_device(arrays, device)
+    groups = tuple(
+        Group(rows=end - start, length=int(batch.length_B[end - 1]), take_BL=tensor)
+        for (start, end), tensor in zip(batch.groups, take_tensors, strict=True)
+    )
+    longest = max(int(batch.length_B[-1]), len(fill))
+    return Batch(
+        input_ids=ids[None],
+        position_ids=position_ids[None],
+        packing=Packing(starts=start_tensor.int(), longest=longest, groups=groups, place_T=place),
+        position_H=position_H,
+        label_H=label_H,
+        row_H=row_H,
+    )
+
+
+def _counted(count_B: NDArray[np.int64]) -> NDArray[np.int64]:
+    """0, 1, 2, ... of every row, one row after another."""
+    return np.arange(count_B.sum()) - np.repeat(np.cumsum(count_B) - count_B, count_B)
+
+
+def _dense_places(batch: MicroBatch, start_B: NDArray[np.int64]) -> tuple[list[NDArray[np.int64]], NDArray[np.int64]]:
+    """The packed position of every position of a group, padded ones too; and where each packed one is among them."""
+    take, place_T, before = [], np.zeros(batch.positions, dtype=np.int64), 0
+    for first, last in batch.groups:
+        length_B = batch.length_B[first:last]
+        at_BL = start_B[first:last, None] + np.arange(length_B[-1])
+        real_BL = np.arange(length_B[-1]) < length_B[:, None]
+        place_T[at_BL[real_BL]] = before + np.flatnonzero(real_BL)
+        take.append(np.minimum(at_BL, batch.positions - 1).ravel())
+        before += at_BL.size
+    return take, place_T
+
+
+def _on_device(arrays: Sequence[NDArray[np.int64]], device: torch.device) -> Sequence[torch.Tensor]:
+    """Whole numbers as tensors, copied together: a copy to an accelerator costs the same for one as for all."""
+    together = torch.from_numpy(np.concatenate(arrays).astype(np.int64, copy=False))
+    if device.type == "cuda":
+        together = together.pin_memory()
+    return together.to(device, non_blocking=True).split([len(array) for array in arrays])
 
 
 def supervised_logits(model: PreTrainedModel, batch: Batch) -> torch.Tensor:
-    """Logits (H, V) at the supervised positions; the head is computed nowhere else."""
-    hidden = model.base_model(input_ids=batch.input_ids, use_cache=False).last_hidden_state
+    """Logits (H, V) at the supervised positions; the head is computed nowhere else.
+
+    Where activations are recomputed, the backward pass too must run inside `packed_attention(model)`.
+    """
+    with packed_attention(model):
+        hidden = model.base_model(
+            input_ids=batch.input_ids, position_ids=batch.position_ids, packing=batch.packing, use_cache=False
+        ).last_hidden_state
     head = model.get_output_embeddings()
     assert head is not None, type(model)  # a model without one has no shape that could be priced
-    logits = head(hidden.flatten(0, 1).index_select(0, batch.position_H))
+    logits = head(hidden[0].index_select(0, batch.position_H))
     softcap = vars(model.config.get_text_config()).get("final_logit_softcapping")  # to_dict would copy all of it
     return logits if softcap is None else softcap * torch.tanh(logits / softcap)
 
@@ -90,25 +150,24 @@ def check_logits(model: PreTrainedModel, store: TokenStore, *, name: str, pad_id
     student would learn another model than the one that answers.
 
     Raises:
-        ValueError: they differ by more than `LOGIT_TOLERANCE`.
+        ValueError: they differ by more than `LOGIT_TOLERANCE`, or the model cannot compute packed rows.
     """
     length_NS = np.where(store.target_tokens_NS >= 0, store.prompt_tokens_N[:, None] + store.target_tokens_NS, 2**30)
     example, supervision = divmod(int(length_NS.argmin()), length_NS.shape[1])
     rows = Rows(store=store, example_R=np.array([example]), supervision_R=np.array([supervision]))
-    supervised = int(rows.target_tokens_R[0])
-    row = MicroBatch(
-        row_B=np.zeros(1, dtype=np.int64),
-        length=int(length_NS[example, supervision]),
-        head_positions=supervised,
-        supervised_tokens=supervised,
-    )
-    batch = collate(rows, row, pad_id=pad_id, device=model.device)
+    length, target = int(length_NS[example, supervision]), int(rows.target_tokens_R[0])
+    # Twice in one micro-batch: the second copy must not see the first.
+    twice = pack(np.zeros(2, dtype=np.int64), np.full(2, length), np.full(2, target), micro_batch_tokens=2 * length)[0]
+    batch = collate(rows, twice, pad_id=pad_id, device=model.device)
     training = model.training
     model.eval()
-    ours = supervised_logits(model, batch)
-    whole = model(input_ids=batch.input_ids, use_cache=False).logits
+    try:
+        ours = supervised_logits(model, batch)[: 2 * target]
+    except ValueError as error:
+        raise ValueError(f"student {name!r}: {error}") from None
+    whole = model(input_ids=batch.input_ids[:, :length], use_cache=False).logits[0]
     model.train(training)
-    theirs = whole.flatten(0, 1).index_select(0, batch.position_H)
+    theirs = whole[batch.position_H[:target]].repeat(2, 1)
     # Weights that give no numbers are for the loss to tell.
     if not torch.allclose(ours, theirs, rtol=LOGIT_TOLERANCE, atol=LOGIT_TOLERANCE, equal_nan=True):
         raise ValueError(

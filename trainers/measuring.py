@@ -7,8 +7,8 @@ import itertools
 import numpy as np
 from numpy.typing import NDArray
 
-from trainers.batches import Integers, MicroBatch, padded_length, round_up, split_by_length
-from trainers.pricing.flops import ModelShape, forward_flops, generate_flops
+from trainers.batches import Integers, MicroBatch, forward_micro_batch_flops, pack, round_up
+from trainers.pricing.flops import ModelShape, generate_flops
 from trainers.pricing.tuning import Adapters
 
 PROMPT_MULTIPLE = 16
@@ -53,10 +53,10 @@ def generation_ceiling_flops(
 def force_batches(
     prompt_tokens_Q: Integers, target_tokens_Q: Integers, *, micro_batch_tokens: int
 ) -> tuple[MicroBatch, ...]:
-    """Teacher-forced rows of similar length together, at most `micro_batch_tokens` positions computed at once."""
-    return split_by_length(
+    """Teacher-forced rows of similar length together, at most `micro_batch_tokens` tokens computed at once."""
+    return pack(
         np.arange(len(prompt_tokens_Q), dtype=np.int64),
-        padded_length(prompt_tokens_Q + target_tokens_Q),
+        (prompt_tokens_Q + target_tokens_Q).astype(np.int64),
         target_tokens_Q.astype(np.int64),
         micro_batch_tokens=micro_batch_tokens,
     )
@@ -72,8 +72,6 @@ def force_flops(
 ) -> int:
     """What teacher-forcing these rows costs, exactly."""
     return sum(
-        forward_flops(
-            shape, rows=len(batch.row_B), length=batch.length, head_positions=batch.head_positions, adapters=adapters
-        )
+        forward_micro_batch_flops(shape, batch, adapters)
         for batch in force_batches(prompt_tokens_Q, target_tokens_Q, micro_batch_tokens=micro_batch_tokens)
     )

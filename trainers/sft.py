@@ -11,6 +11,7 @@ from numpy.typing import NDArray
 from transformers import PreTrainedModel
 from trl.trainer.sft_trainer import SFTTrainer
 
+from trainers.attention import packed_attention
 from trainers.batches import MicroBatch, Step, cut
 from trainers.checkpoint import trained_parameters
 from trainers.collate import Rows, collate
@@ -29,7 +30,7 @@ class Tally:
     tokens_R: NDArray[np.int64]  # supervised tokens, over all draws
     loss_sum_R: NDArray[np.float64]  # nats, over all draws
     loss_R: NDArray[np.float32]  # nats per token of the last draw; NaN where not drawn
-    positions_R: NDArray[np.int64]  # padded positions, over all draws
+    positions_R: NDArray[np.int64]  # of prompt and target, over all draws
 
     @classmethod
     def empty(cls, rows: int) -> Tally:
@@ -47,7 +48,7 @@ class Tally:
         np.add.at(self.seen_R, batch.row_B, 1)
         np.add.at(self.tokens_R, batch.row_B, tokens_B)
         np.add.at(self.loss_sum_R, batch.row_B, loss_B)
-        np.add.at(self.positions_R, batch.row_B, batch.length)
+        np.add.at(self.positions_R, batch.row_B, batch.length_B)
         self.loss_R[batch.row_B] = loss_B / tokens_B
 
 
@@ -190,7 +191,7 @@ class StageSFTTrainer(SFTTrainer):
         """One micro-batch: its share of the step's loss is its nats divided by the step's supervised tokens."""
         running = self.running
         tensors = collate(running.rows, batch, pad_id=self.pad_id, device=self.args.device)
-        with training_precision(self.args.device, self.precision):
+        with packed_attention(model), training_precision(self.args.device, self.precision):
             losses = running.objective(model, tensors)
         loss_H = losses.loss_H
         nats_B = torch.zeros(len(batch.row_B), device=loss_H.device).index_add_(0, tensors.row_H, losses.nats_H)
@@ -198,7 +199,8 @@ class StageSFTTrainer(SFTTrainer):
             weight_B = torch.from_numpy(running.loss_weight_R[batch.row_B]).to(loss_H)
             loss_H = loss_H * weight_B[tensors.row_H]
         loss = loss_H.sum() / step_tokens
-        self.accelerator.backward(loss)
+        with packed_attention(model):  # which recomputes activations, where that is asked for
+            self.accelerator.backward(loss)
         return Computed(batch=batch, loss=loss.detach(), nats_B=nats_B)
 
     def _halve(self, model: PreTrainedModel, batch: MicroBatch) -> None:
@@ -209,26 +211,28 @@ class StageSFTTrainer(SFTTrainer):
         """
         if len(batch.row_B) == 1:
             raise StageError(
-                f"there is no memory for a micro-batch of one row of {batch.length} tokens; lower --max_tokens, or set "
-                "--activation_checkpointing true"
+                f"there is no memory for a micro-batch of one row of {batch.length_B[0]} tokens; lower --max_tokens, "
+                "or set --activation_checkpointing true"
             )
-        self.memory_micro_batch_tokens = len(batch.row_B) * batch.length // 2
+        self.memory_micro_batch_tokens = int(batch.length_B.sum()) // 2
         model.zero_grad(set_to_none=True)
         if self.args.device.type == "cuda":
             torch.cuda.empty_cache()
 
     def _count(self, model: PreTrainedModel, computed: Sequence[Computed]) -> None:
         """Add a step to the tally, unless a row's loss is not finite."""
-        nats = [micro_batch.nats_B.double().cpu().numpy() for micro_batch in computed]
-        nats_B = np.concatenate(nats)
+        # The one time in a step that a device is waited for.
+        nats_B = torch.cat([micro_batch.nats_B for micro_batch in computed]).double().cpu().numpy()
         if not np.isfinite(nats_B).all():
             refuse_weights(model, self.running.steps[: self.state.global_step])
             row_B = np.concatenate([micro_batch.batch.row_B for micro_batch in computed])
             bad_B = ~np.isfinite(nats_B)
             raise NotFiniteError("loss", bad_rows=row_B[bad_B].tolist(), other_rows=row_B[~bad_B].tolist())
         tokens_R = self.running.rows.target_tokens_R
-        for micro_batch, nats_b in zip(computed, nats, strict=True):
-            batch = micro_batch.batch
+        done = 0
+        for batch in (micro_batch.batch for micro_batch in computed):
+            nats_b = nats_B[done : done + len(batch.row_B)]
+            done += len(batch.row_B)
             self.running.tally.add(batch, nats_b, tokens_R[batch.row_B].astype(np.int64))
             self.running.progress.tokens += self._tokens(batch)
 

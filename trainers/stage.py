@@ -19,15 +19,15 @@ from transformers.modeling_layers import GradientCheckpointingLayer
 from transformers.trainer_callback import PrinterCallback
 from trl.trainer.sft_config import SFTConfig
 
+from trainers.attention import packed_attention
 from trainers.batches import (
     BatchSizes,
     MicroBatch,
     Step,
     micro_batch_flops,
-    padded_length,
+    pack,
     plan_steps,
     rows_digest,
-    split_by_length,
 )
 from trainers.checkpoint import (
     frozen_digest,
@@ -212,9 +212,9 @@ class StageTrainer:
     def flops_per_second(self, seconds: float = 2.0) -> float:
         """Speed of forward and backward, measured for `seconds` on rows of about median length; changes no weight."""
         rows = self._typical_rows()
-        batches = split_by_length(
+        batches = pack(
             np.arange(len(rows.example_R)),
-            padded_length(rows.prompt_tokens_R + rows.target_tokens_R),
+            (rows.prompt_tokens_R + rows.target_tokens_R).astype(np.int64),
             rows.target_tokens_R.astype(np.int64),
             micro_batch_tokens=self.sizes.micro_batch_tokens,
         )
@@ -239,9 +239,10 @@ class StageTrainer:
         model = self.student.model
         for batch in batches:
             tensors = collate(rows, batch, pad_id=self.student.pad_id, device=model.device)
-            with training_precision(model.device, self.trainer.precision):
-                loss_H = token_losses(supervised_logits(model, tensors), tensors.label_H)
-            loss_H.sum().backward()
+            with packed_attention(model):
+                with training_precision(model.device, self.trainer.precision):
+                    loss_H = token_losses(supervised_logits(model, tensors), tensors.label_H)
+                loss_H.sum().backward()
         model.zero_grad()
         if model.device.type == "cuda":
             torch.cuda.synchronize(model.device)  # else the clock would read when work was asked for, not done

@@ -10,14 +10,16 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from trainers.batches import (
+    GROUP_OVERHEAD_PAIRS,
     BatchSizes,
     Step,
+    attention_groups,
+    computed_size,
     draw_rows,
     micro_batch_flops,
-    padded_length,
+    pack,
     plan_steps,
     rows_digest,
-    split_by_length,
 )
 from trainers.pricing.flops import ModelShape
 
@@ -100,38 +102,55 @@ def test_shares_are_kept_over_many_passes() -> None:
     assert counts[3] == 0
 
 
-@given(st.lists(st.integers(1, 300), min_size=1, max_size=30))
-def test_micro_batches_hold_every_row_once_and_cover_its_length(lengths: list[int]) -> None:
-    length_B = padded_length(np.array(lengths))
-    batches = split_by_length(
-        np.arange(len(lengths)), length_B, np.ones(len(lengths), dtype=np.int64), micro_batch_tokens=512
-    )
+LENGTHS = st.lists(st.integers(1, 300), min_size=1, max_size=30)
+
+
+@given(LENGTHS)
+def test_micro_batches_hold_every_row_once_in_groups_of_their_own(lengths: list[int]) -> None:
+    length_R, target_R = np.array(lengths), np.ones(len(lengths), dtype=np.int64)
+    batches = pack(np.arange(len(lengths)), length_R, target_R, micro_batch_tokens=512)
     rows = np.concatenate([batch.row_B for batch in batches])
     assert sorted(rows.tolist()) == list(range(len(lengths)))
     for batch in batches:
-        assert (length_B[batch.row_B] <= batch.length).all()
-        assert len(batch.row_B) == 1 or len(batch.row_B) * batch.length <= 512
-        assert batch.head_positions >= batch.supervised_tokens
+        assert np.array_equal(batch.length_B, length_R[batch.row_B])
+        tokens = int(batch.length_B.sum())
+        assert len(batch.row_B) == 1 or tokens <= 512
+        assert [row for start, end in batch.groups for row in range(start, end)] == list(range(len(batch.row_B)))
+        assert tokens <= batch.positions <= tokens * 33 / 32
+        assert batch.pairs >= (batch.length_B**2).sum()
+        assert batch.head_positions >= batch.supervised_tokens == len(batch.row_B)
 
 
-def test_splitting_is_as_cheap_as_trying_every_grouping() -> None:
+@given(st.integers(1, 10**6))
+def test_few_sizes_are_computed(count: int) -> None:
+    size = computed_size(count)
+    assert count <= size == computed_size(size) <= count * 33 / 32
+    assert len({computed_size(other) for other in range(512, 1024)}) <= 33
+
+
+def test_grouping_is_as_cheap_as_trying_every_one() -> None:
     rng = np.random.default_rng(3)
     for _ in range(20):
-        lengths = padded_length(rng.integers(1, 400, 7))
-        batches = split_by_length(np.arange(7), lengths, np.ones(7, dtype=np.int64), micro_batch_tokens=10**6)
-        ours = sum(len(batch.row_B) * batch.length + 128 for batch in batches)
-        ordered = np.sort(lengths)
+        ordered = np.sort(rng.integers(1, 400, 7))
+        groups = attention_groups(ordered)
+        ours = sum((end - start) * ordered[end - 1] ** 2 + GROUP_OVERHEAD_PAIRS for start, end in groups)
         best = min(
-            sum((end - start) * ordered[end - 1] + 128 for start, end in itertools.pairwise((0, *cuts, 7)))
-            for count in range(7)
-            for cuts in itertools.combinations(range(1, 7), count)
+            sum((end - start) * ordered[end - 1] ** 2 + GROUP_OVERHEAD_PAIRS for start, end in cuts)
+            for cuts in _groupings(7)
         )
         assert ours == best
+
+
+def _groupings(rows: int) -> list[list[tuple[int, int]]]:
+    return [
+        list(itertools.pairwise((0, *cuts, rows)))
+        for count in range(rows)
+        for cuts in itertools.combinations(range(1, rows), count)
+    ]
 
 
 def test_short_answers_are_not_padded_to_long_traces() -> None:
     targets = np.array([3] * 20 + [200] * 2, dtype=np.int32)
     steps = _plan(targets, ceiling_flops=10**9)
-    positions = sum(step.positions for step in steps)
-    tokens = sum(int((11 + targets[batch.row_B]).sum()) for step in steps for batch in step.micro_batches)
-    assert positions < 1.35 * tokens
+    for batch in (batch for step in steps for batch in step.micro_batches):
+        assert batch.positions <= (11 + targets[batch.row_B]).sum() * 33 / 32

@@ -14,6 +14,8 @@ from transformers import (
     LlamaConfig,
     LlamaForCausalLM,
     PreTrainedModel,
+    StableLmConfig,
+    StableLmForCausalLM,
 )
 
 from tests.trainers.stores import random_store
@@ -44,6 +46,8 @@ def _model(architecture: str) -> PreTrainedModel:
             return CohereForCausalLM(CohereConfig.from_dict({**SIZES, "logit_scale": 0.0625}))
         case "gemma":
             return Gemma2ForCausalLM(Gemma2Config.from_dict({**SIZES, "head_dim": 8, "final_logit_softcapping": 0.1}))
+        case "stablelm":
+            return StableLmForCausalLM(StableLmConfig.from_dict(SIZES))
         case _:
             return LlamaForCausalLM(LlamaConfig.from_dict(SIZES))
 
@@ -52,6 +56,12 @@ def _model(architecture: str) -> PreTrainedModel:
 def test_a_student_that_scales_its_logits_is_refused(architecture: str) -> None:
     with pytest.raises(ValueError, match=r"student 'x': \w+ForCausalLM changes its logits") as caught:
         check_logits(_model(architecture), STORE, name="x", pad_id=0)
+    assert "\n" not in str(caught.value)
+
+
+def test_a_student_that_cannot_be_packed_is_refused() -> None:
+    with pytest.raises(ValueError, match=r"student 'x': StableLmAttention is not told where packed rows") as caught:
+        check_logits(_model("stablelm"), STORE, name="x", pad_id=0)
     assert "\n" not in str(caught.value)
 
 

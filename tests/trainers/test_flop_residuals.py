@@ -12,21 +12,20 @@ from torch.utils.flop_counter import FlopCounterMode
 from transformers import GenerationConfig, PreTrainedModel
 
 from tests.trainers.stores import random_store
-from trainers.batches import BatchSizes
+from trainers.batches import BatchSizes, micro_batch_flops
 from trainers.jobs import StageJob
 from trainers.pricing.flop_residuals import (
     INSTANCES,
-    LENGTH,
     ROWS,
     VOCABULARY,
     WINDOW,
     counted_training_flops,
-    random_batch,
+    random_rows,
     residuals,
     small_config,
     small_model,
 )
-from trainers.pricing.flops import generate_flops, train_flops
+from trainers.pricing.flops import generate_flops
 from trainers.pricing.shape import model_shape
 from trainers.pricing.tuning import Adapters, Tuning
 from trainers.schedule import Schedule
@@ -79,8 +78,8 @@ def _partial(name: str, tuning: Tuning) -> tuple[int, int]:
         if not tuning.marked_input:
             model.disable_input_require_grads()
         model.train()
-    batch = random_batch()
-    priced = train_flops(model_shape(model), rows=ROWS, length=LENGTH, head_positions=len(batch.label_H), tuning=tuning)
+    rows, batch = random_rows()
+    priced = micro_batch_flops(model_shape(model), rows, tuning)
     return priced, counted_training_flops(model, batch)
 
 

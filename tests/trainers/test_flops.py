@@ -19,7 +19,8 @@ from transformers import (
 )
 
 from tests.trainers.stores import random_store
-from trainers.batches import MicroBatch
+from trainers.attention import packed_attention
+from trainers.batches import micro_batch_flops, pack
 from trainers.collate import Rows, collate, supervised_logits, token_losses
 from trainers.pricing.flops import ModelShape, forward_flops, generate_flops, train_flops
 from trainers.pricing.shape import model_shape
@@ -61,11 +62,11 @@ def test_training_step_costs_what_torch_counts(name: str) -> None:
     model = _model(CONFIGS[name])
     store = random_store(vocabulary=VOCABULARY, prompt_tokens=[30, 26], target_tokens=[20, 22])
     rows = Rows(store=store, example_R=np.arange(2), supervision_R=np.zeros(2, dtype=np.int64))
-    batch = MicroBatch(row_B=np.arange(2), length=56, head_positions=64, supervised_tokens=42)
+    batch = pack(np.arange(2), np.array([50, 48]), np.array([20, 22]), micro_batch_tokens=100)[0]
     tensors = collate(rows, batch, pad_id=0, device=torch.device("cpu"))
-    with FlopCounterMode(display=False) as counter:
+    with FlopCounterMode(display=False) as counter, packed_attention(model):
         token_losses(supervised_logits(model, tensors), tensors.label_H).sum().backward()
-    ours = train_flops(model_shape(model), rows=2, length=56, head_positions=64)
+    ours = micro_batch_flops(model_shape(model), batch)
     assert ours == pytest.approx(counter.get_total_flops(), rel=0.01)
 
 

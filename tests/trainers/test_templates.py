@@ -18,7 +18,7 @@ from transformers import PreTrainedTokenizerFast
 from curricula.corpus import Corpus
 from curricula.procedural import generate
 from curricula.rendering import THINK_CLOSE, THINK_OPEN, prompt_text
-from trainers.batches import split_by_length
+from trainers.batches import pack
 from trainers.collate import Rows, collate
 from trainers.tokens import IGNORED_LABEL, TokenStore, open_tokens
 
@@ -175,17 +175,20 @@ def test_labels_cover_the_target_and_nothing_else(name: str, corpus: Corpus, tmp
         rows = Rows(store=store, example_R=offered, supervision_R=np.full(len(offered), column))
         lengths = (rows.prompt_tokens_R + rows.target_tokens_R).astype(np.int64)
         targets = rows.target_tokens_R.astype(np.int64)
-        for batch in split_by_length(np.arange(len(offered)), lengths, targets, micro_batch_tokens=4000):
+        for batch in pack(np.arange(len(offered)), lengths, targets, micro_batch_tokens=4000):
             tensors = collate(rows, batch, pad_id=0, device=torch.device("cpu"))
             real = tensors.label_H != IGNORED_LABEL
             learnt = torch.zeros(tensors.input_ids.numel(), dtype=torch.bool)
             learnt[tensors.position_H[real] + 1] = True
-            learnt_BL = learnt.view_as(tensors.input_ids)
-            for b, row in enumerate(batch.row_B):
-                example = int(offered[row])
-                prompt, target = store.prompt(example), store.target(example, column)
-                expected = np.zeros(batch.length, dtype=bool)
-                expected[len(prompt) : len(prompt) + len(target)] = True
-                assert np.array_equal(learnt_BL[b].numpy(), expected)
-                assert np.array_equal(tensors.input_ids[b].numpy()[expected], target)
+            start = 0
+            for row, length in zip(batch.row_B, batch.length_B, strict=True):
+                prompt, target = (
+                    store.prompt(int(offered[row])),
+                    store.target(int(offered[row]), column),
+                )
+                expected = np.arange(length) >= len(prompt)
+                assert np.array_equal(learnt[start : start + length].numpy(), expected)
+                assert np.array_equal(tensors.input_ids[0, start : start + length].numpy()[expected], target)
+                start += int(length)
+            assert not learnt[start:].any()
             assert int(real.sum()) == batch.supervised_tokens

@@ -10,7 +10,7 @@ import torch
 
 from curricula.corpus import Corpus
 from curricula.procedural import generate
-from trainers.batches import split_by_length
+from trainers.batches import pack
 from trainers.collate import Rows, collate
 from trainers.student import Student, load_student
 from trainers.tokens import IGNORED_LABEL, open_tokens
@@ -52,7 +52,7 @@ def test_labels_cover_the_target_and_nothing_else(
     for column, supervision in enumerate(corpus.supervisions):
         offered = np.flatnonzero(store.target_tokens_NS[:, column] >= 0)[:12]
         rows = Rows(store=store, example_R=offered, supervision_R=np.full(len(offered), column))
-        batches = split_by_length(
+        batches = pack(
             np.arange(len(offered)),
             (rows.prompt_tokens_R + rows.target_tokens_R).astype(np.int64),
             rows.target_tokens_R.astype(np.int64),
@@ -63,15 +63,17 @@ def test_labels_cover_the_target_and_nothing_else(
             labels = torch.full_like(tensors.input_ids, IGNORED_LABEL).flatten()
             real = tensors.label_H != IGNORED_LABEL
             labels[tensors.position_H[real] + 1] = tensors.label_H[real]
-            for b, row in enumerate(batch.row_B):
+            start = 0
+            for row, length in zip(batch.row_B, batch.length_B.tolist(), strict=True):
                 example = int(offered[row])
-                at = labels.view_as(tensors.input_ids)[b]
-                learnt = tensors.input_ids[b][at != IGNORED_LABEL]
+                ids, at = tensors.input_ids[0, start : start + length], labels[start : start + length]
+                start += length
+                learnt = ids[at != IGNORED_LABEL]
                 assert torch.equal(learnt, at[at != IGNORED_LABEL])
                 assert learnt[-1] == student.tokenizer.eos_token_id
                 assert student.tokenizer.decode(learnt[:-1]) == texts[(example, supervision)]
                 first = int((at != IGNORED_LABEL).nonzero()[0])
-                read = str(student.tokenizer.decode(tensors.input_ids[b][:first]))
+                read = str(student.tokenizer.decode(ids[:first]))
                 assert prompts[example] in read
                 assert read.endswith("\n" if template is None else "<|assistant|>")
 

@@ -14,20 +14,23 @@ from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
 from typing import Literal
 
+import numpy as np
 import torch
 from peft import LoraConfig, inject_adapter_in_model
 from torch.utils.flop_counter import FlopCounterMode
 from transformers import AutoConfig, AutoModelForCausalLM, DynamicCache, PreTrainedConfig, PreTrainedModel
 
-from trainers.collate import Batch, supervised_logits, token_losses
-from trainers.pricing.flops import decode_flops, forward_flops, train_flops
+from trainers.attention import packed_attention
+from trainers.batches import MicroBatch, micro_batch_flops, pack
+from trainers.collate import Batch, collate_tokens, supervised_logits, token_losses
+from trainers.pricing.flops import decode_flops, forward_flops
 from trainers.pricing.shape import model_shape
 from trainers.pricing.tuning import EVERYTHING, Adapters, Tuning, adapter_tuning
-from trainers.tokens import IGNORED_LABEL
 
 VOCABULARY = 300
 _TOKENS = {"vocab_size": VOCABULARY, "pad_token_id": 0, "bos_token_id": 1, "eos_token_id": 2}
-ROWS, LENGTH, SUPERVISED = 2, 56, 42
+LENGTHS, SUPERVISED = (50, 56), 21  # tokens of each row; of its target
+ROWS, LENGTH = 2, 56
 DECODE_STEPS = 3
 WINDOW = 48  # below LENGTH, so that windowed caches are full when decoding starts
 RANK = 4
@@ -106,22 +109,19 @@ def small_model(config: PreTrainedConfig, adapters: Adapters | None = None) -> P
     return model
 
 
-def random_batch() -> Batch:
-    """ROWS rows of LENGTH positions, the last SUPERVISED // ROWS of each supervised, and a head padded by some more."""
-    each = SUPERVISED // ROWS
-    position_H = torch.cat([row * LENGTH + torch.arange(LENGTH - each, LENGTH) for row in range(ROWS)])
-    padding = -SUPERVISED % 32
-    return Batch(
-        input_ids=torch.randint(1, VOCABULARY, (ROWS, LENGTH)),
-        position_H=torch.cat([position_H, torch.zeros(padding, dtype=torch.int64)]),
-        label_H=torch.cat([torch.ones(SUPERVISED), torch.full((padding,), IGNORED_LABEL)]).long(),
-        row_H=torch.cat([torch.arange(ROWS).repeat_interleave(each), torch.zeros(padding, dtype=torch.int64)]),
-    )
+def random_rows() -> tuple[MicroBatch, Batch]:
+    """Rows of LENGTHS tokens, the last SUPERVISED of each supervised: as they are priced, and as they are computed."""
+    length_B, target_B = np.array(LENGTHS), np.full(len(LENGTHS), SUPERVISED)
+    batch = pack(np.arange(len(LENGTHS)), length_B, target_B, micro_batch_tokens=sum(LENGTHS))[0]
+    rng = np.random.default_rng(0)
+    prompts = [rng.integers(1, VOCABULARY, length - SUPERVISED) for length in LENGTHS]
+    targets = [rng.integers(1, VOCABULARY, SUPERVISED) for _ in LENGTHS]
+    return batch, collate_tokens(prompts, targets, batch, pad_id=0, device=torch.device("cpu"))
 
 
 def counted_training_flops(model: PreTrainedModel, batch: Batch) -> int:
     """FLOPs that torch counts in one forward and backward pass of our loss; changes no weight."""
-    with FlopCounterMode(display=False) as counter:
+    with FlopCounterMode(display=False) as counter, packed_attention(model):
         token_losses(supervised_logits(model, batch), batch.label_H).sum().backward()
     model.zero_grad()
     return counter.get_total_flops()
@@ -133,14 +133,13 @@ def training_residual(name: str, *, tuning: Tuning) -> Residual:
     if tuning.recompute:
         model.activation_checkpointing_enable()
         model.train()  # transformers recomputes in this mode alone; no instance has dropout
-    batch = random_batch()
-    priced = train_flops(model_shape(model), rows=ROWS, length=LENGTH, head_positions=len(batch.label_H), tuning=tuning)
+    rows, batch = random_rows()
     return Residual(
         model=name,
         computed="train",
         tuned="full" if tuning.adapters is None else "LoRA",
         recompute=tuning.recompute,
-        priced_flops=priced,
+        priced_flops=micro_batch_flops(model_shape(model), rows, tuning),
         counted_flops=counted_training_flops(model, batch),
     )
 
@@ -153,7 +152,12 @@ def generation_residuals(name: str, *, adapters: Adapters | None) -> tuple[Resid
     cache = DynamicCache(config=model.config)
     token = torch.ones((ROWS, 1), dtype=torch.int64)
     with FlopCounterMode(display=False) as prefill:
-        model(input_ids=random_batch().input_ids, past_key_values=cache, use_cache=True, logits_to_keep=1)
+        model(
+            input_ids=torch.randint(1, VOCABULARY, (ROWS, LENGTH)),
+            past_key_values=cache,
+            use_cache=True,
+            logits_to_keep=1,
+        )
     with FlopCounterMode(display=False) as decode:
         for _ in range(DECODE_STEPS):
             model(input_ids=token, past_key_values=cache, use_cache=True)

@@ -51,7 +51,7 @@ def forward_flops(
     A prefill is a forward pass with the head at one position a row.
     """
     products = forward_products(shape, adapters)
-    return products.flops(rows=rows, length=length, head_positions=head_positions)
+    return products.flops(positions=rows * length, pairs=rows * length * length, head_positions=head_positions)
 
 
 def train_flops(
@@ -64,7 +64,7 @@ def train_flops(
 ) -> Amount:
     """FLOPs of one training pass, forward and backward, over `rows` x `length` positions."""
     products = training_products(shape, tuning)
-    return products.flops(rows=rows, length=length, head_positions=head_positions)
+    return products.flops(positions=rows * length, pairs=rows * length * length, head_positions=head_positions)
 
 
 def decode_flops(shape: ModelShape, *, rows: int, attended: Amount, adapters: Adapters | None = None) -> Amount:

@@ -30,11 +30,9 @@ class Products:
     pair: int  # for every pair of positions of a row
     head_position: int  # for every position at which the head is computed
 
-    def flops(self, *, rows: int, length: Amount, head_positions: Amount | int) -> Amount:
-        """FLOPs over `rows` x `length` positions, the head at `head_positions` of them."""
-        blocks = 2 * rows * length * self.position
-        attention = 2 * rows * length * length * self.pair
-        return blocks + attention + 2 * head_positions * self.head_position
+    def flops(self, *, positions: Amount, pairs: Amount, head_positions: Amount | int) -> Amount:
+        """FLOPs over so many positions, which attend in so many pairs, the head at `head_positions` of them."""
+        return 2 * positions * self.position + 2 * pairs * self.pair + 2 * head_positions * self.head_position
 
 
 def forward_products(shape: ModelShape, adapters: Adapters | None = None) -> Products:

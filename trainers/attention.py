@@ -1,0 +1,240 @@
+"""Attention inside a packed micro-batch: rows stand one after another without padding, and none sees another.
+
+    q, k, v of T positions --varlen kernel (bf16 on a GPU): row by row--------------------> output of T positions
+                           \\-groups of rows of similar length, padded: dense attention--/
+
+Linear layers compute no padding. Of attention, rows of similar length share one call, padded to the longest of them:
+`trainers/batches.py` plans the groups, and the ledger bills them on every device.
+
+Legend: T packed positions, B rows, L positions of the longest row of a group, A heads, K key-value heads, W head width.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from contextlib import contextmanager
+from dataclasses import dataclass
+from typing import Protocol
+
+import torch
+from torch.nn.attention.varlen import varlen_attn
+from transformers import AttentionInterface, PreTrainedModel
+from transformers.integrations.sdpa_attention import sdpa_attention_forward
+
+PACKED, PACKED_EAGER = "packed", "packed_eager"
+VARLEN_DTYPES = (torch.bfloat16, torch.float16)
+"""Of the varlen kernel; fp32 on a GPU takes the dense way."""
+
+
+@dataclass(frozen=True, kw_only=True, eq=False)
+class Group:
+    """Rows that share one dense call."""
+
+    rows: int
+    length: int  # positions of its longest row
+    take_BL: torch.Tensor  # packed position of each of its rows x length positions, flat; beyond a row's end any
+
+
+@dataclass(frozen=True, kw_only=True, eq=False)
+class Packing:
+    """Where the rows of one packed micro-batch stand."""
+
+    starts: torch.Tensor  # int32: of every row and of what fills up the end, and T
+    longest: int  # positions of the longest of them
+    groups: tuple[Group, ...]
+    place_T: torch.Tensor  # of each packed position in the groups' outputs, one group after another
+
+
+class _Dense(Protocol):
+    def __call__(
+        self,
+        module: torch.nn.Module,
+        query: torch.Tensor,
+        key: torch.Tensor,
+        value: torch.Tensor,
+        attention_mask: torch.Tensor | None,
+        *,
+        scaling: float | None,
+        softcap: float | None,
+    ) -> tuple[torch.Tensor, torch.Tensor | None]: ...
+
+
+def _fused(
+    module: torch.nn.Module,
+    query: torch.Tensor,
+    key: torch.Tensor,
+    value: torch.Tensor,
+    attention_mask: torch.Tensor | None,
+    *,
+    scaling: float | None,
+    softcap: float | None,
+) -> tuple[torch.Tensor, torch.Tensor | None]:
+    """Torch's fused attention; soft-capped scores, which it does not know, are computed one by one."""
+    if softcap is not None:
+        return _eager(module, query, key, value, attention_mask, scaling=scaling, softcap=softcap)
+    return sdpa_attention_forward(module, query, key, value, attention_mask, scaling=scaling, is_causal=True)
+
+
+def _eager(
+    module: torch.nn.Module,
+    query: torch.Tensor,
+    key: torch.Tensor,
+    value: torch.Tensor,
+    attention_mask: torch.Tensor | None,
+    *,
+    scaling: float | None,
+    softcap: float | None,
+) -> tuple[torch.Tensor, torch.Tensor | None]:
+    """Both products of attention written out, for softcapped scores and so that a FLOP counter sees them."""
+    repeats = query.shape[1] // key.shape[1]
+    key, value = key.repeat_interleave(repeats, dim=1), value.repeat_interleave(repeats, dim=1)
+    scores = query @ key.transpose(2, 3) * (query.shape[-1] ** -0.5 if scaling is None else scaling)
+    if softcap is not None:
+        scores = softcap * torch.tanh(scores / softcap)
+    seen = attention_mask if attention_mask is not None else _seen(query.shape[2], None, query.device)
+    weights = scores.masked_fill(~seen, float("-inf")).softmax(-1, dtype=torch.float32).to(value.dtype)
+    return (weights @ value).transpose(1, 2), None
+
+
+def _seen(length: int, window: int | None, device: torch.device) -> torch.Tensor:
+    """Which position sees which (L, L): itself and those before it, of a window the last `window`."""
+    at = torch.arange(length, device=device)
+    back = at[:, None] - at[None, :]
+    return (back >= 0) & (back < window) if window is not None else back >= 0
+
+
+def _attend(
+    dense: _Dense,
+    module: torch.nn.Module,
+    query: torch.Tensor,
+    key: torch.Tensor,
+    value: torch.Tensor,
+    *,
+    packing: Packing,
+    scaling: float | None,
+    sliding_window: int | None,
+    softcap: float | None,
+) -> torch.Tensor:
+    """(1, A, T, W) queries, (1, K, T, W) keys and values -> (1, T, A, W)."""
+    outputs = []
+    for group in packing.groups:
+        # Each for itself: one that depends on nothing trained must not be given a gradient for the others' sake.
+        q, k, v = (_padded(each, group) for each in (query, key, value))
+        windowed = sliding_window is not None and sliding_window < group.length
+        mask = _seen(group.length, sliding_window, query.device) if windowed else None
+        output, _ = dense(module, q, k, v, mask, scaling=scaling, softcap=softcap)
+        outputs.append(output.flatten(0, 1))
+    return torch.cat(outputs).index_select(0, packing.place_T)[None]
+
+
+def _padded(packed: torch.Tensor, group: Group) -> torch.Tensor:
+    """(1, A, T, W) -> (B, A, L, W)."""
+    return packed[0].index_select(1, group.take_BL).unflatten(1, (group.rows, group.length)).transpose(0, 1)
+
+
+def _packed(
+    module: torch.nn.Module,
+    query: torch.Tensor,
+    key: torch.Tensor,
+    value: torch.Tensor,
+    attention_mask: torch.Tensor | None,
+    *,
+    packing: Packing | None = None,
+    scaling: float | None = None,
+    sliding_window: int | None = None,
+    softcap: float | None = None,
+    **_: object,
+) -> tuple[torch.Tensor, None]:
+    """Attention as transformers asks for it, from a model that was handed a packing.
+
+    Raises:
+        ValueError: the model did not hand it on.
+    """
+    packing = _handed_on(packing, module)
+    if torch.is_autocast_enabled(query.device.type):
+        # Norms and rotary angles of some architectures leave queries and keys in fp32, values in bf16.
+        dtype = torch.get_autocast_dtype(query.device.type)
+        query, key, value = query.to(dtype), key.to(dtype), value.to(dtype)
+    if query.is_cuda and query.dtype in VARLEN_DTYPES and softcap is None:
+        output = varlen_attn(
+            query[0].transpose(0, 1),
+            key[0].transpose(0, 1),
+            value[0].transpose(0, 1),
+            packing.starts,
+            packing.starts,
+            packing.longest,
+            packing.longest,
+            scale=scaling,
+            window_size=(-1 if sliding_window is None else sliding_window - 1, 0),
+            enable_gqa=query.shape[1] != key.shape[1],
+        )
+        assert isinstance(output, torch.Tensor)  # no auxiliary output was asked for
+        return output[None], None
+    output = _attend(
+        _fused,
+        module,
+        query,
+        key,
+        value,
+        packing=packing,
+        scaling=scaling,
+        sliding_window=sliding_window,
+        softcap=softcap,
+    )
+    return output, None
+
+
+def _packed_eager(
+    module: torch.nn.Module,
+    query: torch.Tensor,
+    key: torch.Tensor,
+    value: torch.Tensor,
+    attention_mask: torch.Tensor | None,
+    *,
+    packing: Packing | None = None,
+    scaling: float | None = None,
+    sliding_window: int | None = None,
+    softcap: float | None = None,
+    **_: object,
+) -> tuple[torch.Tensor, None]:
+    packing = _handed_on(packing, module)
+    output = _attend(
+        _eager,
+        module,
+        query,
+        key,
+        value,
+        packing=packing,
+        scaling=scaling,
+        sliding_window=sliding_window,
+        softcap=softcap,
+    )
+    return output, None
+
+
+def _handed_on(packing: Packing | None, module: torch.nn.Module) -> Packing:
+    if packing is None:
+        raise ValueError(
+            f"{type(module).__name__} is not told where packed rows begin and end: models of this architecture cannot "
+            "be trained here"
+        )
+    return packing
+
+
+# Without a mask function of the same name, transformers builds no mask for these.
+AttentionInterface.register(PACKED, _packed)
+AttentionInterface.register(PACKED_EAGER, _packed_eager)
+
+
+@contextmanager
+def packed_attention(model: PreTrainedModel) -> Iterator[None]:
+    """Inside, the model attends within rows: for a forward pass, and a backward pass that recomputes activations."""
+    own = model.config._attn_implementation
+    if own in (PACKED, PACKED_EAGER):
+        yield
+        return
+    model.config._attn_implementation = PACKED_EAGER if own == "eager" else PACKED
+    try:
+        yield
+    finally:
+        model.config._attn_implementation = own
