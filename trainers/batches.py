@@ -11,16 +11,13 @@ from __future__ import annotations
 
 import dataclasses
 import hashlib
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from dataclasses import dataclass
 
 import numpy as np
 from numpy.typing import NDArray
 
 from curricula.types import Floats
-from trainers.pricing.flops import ModelShape
-from trainers.pricing.products import forward_products, training_products
-from trainers.pricing.tuning import EVERYTHING, Adapters, Tuning
 
 Integers = NDArray[np.integer]
 """Whole numbers of any width."""
@@ -130,20 +127,6 @@ def computed_size(count: int) -> int:
     return round_up(count, max(1, 2 ** (count.bit_length() - 1) // SIZES_AN_OCTAVE))
 
 
-def micro_batch_flops(shape: ModelShape, batch: MicroBatch, tuning: Tuning = EVERYTHING) -> int:
-    """Price of training on one micro-batch."""
-    return training_products(shape, tuning).flops(
-        positions=batch.positions, pairs=batch.pairs, head_positions=batch.head_positions
-    )
-
-
-def forward_micro_batch_flops(shape: ModelShape, batch: MicroBatch, adapters: Adapters | None = None) -> int:
-    """Price of one forward pass over one micro-batch, the head at its supervised positions."""
-    return forward_products(shape, adapters).flops(
-        positions=batch.positions, pairs=batch.pairs, head_positions=batch.head_positions
-    )
-
-
 def cut(batch: MicroBatch, target_tokens_R: Integers, *, micro_batch_tokens: int) -> tuple[MicroBatch, ...]:
     """A micro-batch in parts of at most `micro_batch_tokens` tokens (or one row) that cost together no more than it.
 
@@ -234,21 +217,20 @@ def plan_steps(
     prompt_tokens_R: Integers,
     target_tokens_R: Integers,
     share_R: Floats,
-    shape: ModelShape,
+    price: Callable[[MicroBatch], int],
     sizes: BatchSizes,
     ceiling_flops: int,
     seed: int,
     key: str,
     drawn: int,
-    tuning: Tuning = EVERYTHING,
 ) -> tuple[tuple[Step, ...], int]:
     """All steps that `ceiling_flops` buys, none beyond it, and the price of the one that no longer fits.
 
     Args:
         prompt_tokens_R, target_tokens_R: lengths of every plan row, the end token counted in the target.
+        price: FLOPs of training on a micro-batch, as `StepPrice.flops` tells them.
         key: the plan's `rows_digest`.
         drawn: rows that earlier stages of this checkpoint's line already drew under that key.
-        tuning: what is trained, which decides the price.
     """
     target_R = target_tokens_R.astype(np.int64)
     total_R = prompt_tokens_R.astype(np.int64) + target_R
@@ -265,7 +247,7 @@ def plan_steps(
                 break
             row_B = pending[start:end]
             batches = pack(row_B, total_R[row_B], target_R[row_B], micro_batch_tokens=sizes.micro_batch_tokens)
-            flops = sum(micro_batch_flops(shape, batch, tuning) for batch in batches)
+            flops = sum(price(batch) for batch in batches)
             if spent + flops > ceiling_flops:
                 return tuple(steps), flops
             spent += flops

@@ -16,10 +16,11 @@ from numpy.typing import NDArray
 from transformers import GenerationConfig, PreTrainedModel
 
 from curricula.types import Charge, ProbeMode, Purpose
-from trainers.batches import forward_micro_batch_flops, round_up
+from trainers.batches import round_up
 from trainers.collate import Rows, collate, supervised_logits, token_losses
 from trainers.measuring import PROMPT_MULTIPLE, force_batches, generation_phases
 from trainers.pricing.flops import ModelShape, generate_flops
+from trainers.pricing.step_price import reading_flops
 from trainers.pricing.tuning import Adapters
 from trainers.student import Student
 from trainers.tokens import TokenStore
@@ -157,6 +158,6 @@ class Generator:
             misses = torch.zeros(size, device=loss_H.device).index_add_(0, tensors.row_H, wrong.float())
             loss_Q[batch.row_B] = sums.cpu().numpy() / rows.target_tokens_R[batch.row_B]
             exact_Q[batch.row_B] = misses.cpu().numpy() == 0
-            flops += forward_micro_batch_flops(self.shape, batch, self.adapters)
+            flops += reading_flops(self.shape, batch, self.adapters)
             positions += batch.positions
         return Forced(loss_Q=loss_Q, exact_Q=exact_Q, charge=Charge(purpose=purpose, flops=flops, positions=positions))

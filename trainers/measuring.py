@@ -7,8 +7,9 @@ import itertools
 import numpy as np
 from numpy.typing import NDArray
 
-from trainers.batches import Integers, MicroBatch, forward_micro_batch_flops, pack, round_up
+from trainers.batches import Integers, MicroBatch, pack, round_up
 from trainers.pricing.flops import ModelShape, generate_flops
+from trainers.pricing.step_price import reading_flops
 from trainers.pricing.tuning import Adapters
 
 PROMPT_MULTIPLE = 16
@@ -72,6 +73,6 @@ def force_flops(
 ) -> int:
     """What teacher-forcing these rows costs, exactly."""
     return sum(
-        forward_micro_batch_flops(shape, batch, adapters)
+        reading_flops(shape, batch, adapters)
         for batch in force_batches(prompt_tokens_Q, target_tokens_Q, micro_batch_tokens=micro_batch_tokens)
     )

@@ -24,7 +24,6 @@ from trainers.batches import (
     BatchSizes,
     MicroBatch,
     Step,
-    micro_batch_flops,
     pack,
     plan_steps,
     rows_digest,
@@ -41,6 +40,7 @@ from trainers.collate import Rows, collate, supervised_logits, token_losses
 from trainers.jobs import Precision, StageError, StageJob, StageOutcome, StageProgress
 from trainers.objectives.objective import text_losses
 from trainers.pricing.flops import ModelShape
+from trainers.pricing.step_price import StepPrice
 from trainers.pricing.tuning import EVERYTHING, Tuning
 from trainers.process import return_freed_memory
 from trainers.schedule import Schedule
@@ -133,13 +133,12 @@ class StageTrainer:
             prompt_tokens_R=rows.prompt_tokens_R,
             target_tokens_R=rows.target_tokens_R,
             share_R=job.share_R,
-            shape=self.shape,
+            price=StepPrice(shape=self.shape, tuning=self.tuning).flops,
             sizes=self.sizes,
             ceiling_flops=job.ceiling_flops,
             seed=job.seed,
             key=rows_digest(job.example_R, job.supervision_R, job.share_R),
             drawn=drawn,
-            tuning=self.tuning,
         )
 
     def train(self, job: StageJob) -> StageOutcome:
@@ -219,7 +218,8 @@ class StageTrainer:
             micro_batch_tokens=self.sizes.micro_batch_tokens,
         )
         self._forward_and_backward(rows, batches)  # warms up, and is not counted
-        step_flops = sum(micro_batch_flops(self.shape, batch, self.tuning) for batch in batches)
+        price = StepPrice(shape=self.shape, tuning=self.tuning)
+        step_flops = sum(price.flops(batch) for batch in batches)
         flops, began = 0, time.monotonic()
         while (spent_seconds := time.monotonic() - began) < seconds or not flops:
             self._forward_and_backward(rows, batches)

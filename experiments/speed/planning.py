@@ -26,6 +26,7 @@ from curricula.types import RunState, StagePlan
 from trainers.batches import BatchSizes, plan_steps, rows_digest
 from trainers.pricing.config_shape import config_shape
 from trainers.pricing.flops import ModelShape
+from trainers.pricing.step_price import StepPrice
 
 POLICIES: dict[str, CurriculumPolicy] = {
     "Fixed": Fixed(supervision="compressed:steps", probe_examples=64),
@@ -96,7 +97,7 @@ def planned_steps(state: RunState, plan: StagePlan, shape: ModelShape) -> int:
         prompt_tokens_R=state.train.prompt_tokens_N[plan.example_R],
         target_tokens_R=state.train.target_tokens_NS[plan.example_R, plan.supervision_R],
         share_R=plan.share_R.astype(np.float64),
-        shape=shape,
+        price=StepPrice(shape=shape).flops,
         sizes=SIZES,
         ceiling_flops=plan.ceiling_flops,
         seed=0,

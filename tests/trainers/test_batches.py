@@ -16,12 +16,12 @@ from trainers.batches import (
     attention_groups,
     computed_size,
     draw_rows,
-    micro_batch_flops,
     pack,
     plan_steps,
     rows_digest,
 )
 from trainers.pricing.flops import ModelShape
+from trainers.pricing.step_price import StepPrice
 
 SHAPE = ModelShape(layers=2, block_weights=5000, attention_width=16, head_weights=800, parameters=5800)
 SIZES = BatchSizes(step_tokens=300, micro_batch_tokens=400)
@@ -35,7 +35,7 @@ def _plan(
         prompt_tokens_R=np.full(len(target_tokens), 11, dtype=np.int32),
         target_tokens_R=target_tokens,
         share_R=share,
-        shape=SHAPE,
+        price=StepPrice(shape=SHAPE).flops,
         sizes=SIZES,
         ceiling_flops=ceiling_flops,
         seed=seed,
@@ -56,7 +56,7 @@ def test_steps_never_cost_more_than_the_ceiling_and_one_more_would(lengths: list
         prompt_tokens_R=np.full(len(lengths), 7, dtype=np.int32),
         target_tokens_R=targets,
         share_R=np.ones(len(lengths)),
-        shape=SHAPE,
+        price=StepPrice(shape=SHAPE).flops,
         sizes=SIZES,
         ceiling_flops=ceiling,
         seed=seed,
@@ -65,7 +65,7 @@ def test_steps_never_cost_more_than_the_ceiling_and_one_more_would(lengths: list
     )
     spent = sum(step.flops for step in steps)
     assert spent <= ceiling < spent + next_flops
-    assert spent == sum(micro_batch_flops(SHAPE, batch) for step in steps for batch in step.micro_batches)
+    assert spent == sum(StepPrice(shape=SHAPE).flops(batch) for step in steps for batch in step.micro_batches)
 
 
 @given(st.integers(0, 30), st.integers(1, 12))

@@ -12,7 +12,7 @@ from torch.utils.flop_counter import FlopCounterMode
 from transformers import GenerationConfig, PreTrainedModel
 
 from tests.trainers.stores import random_store
-from trainers.batches import BatchSizes, micro_batch_flops
+from trainers.batches import BatchSizes
 from trainers.jobs import StageJob
 from trainers.pricing.flop_residuals import (
     INSTANCES,
@@ -27,6 +27,7 @@ from trainers.pricing.flop_residuals import (
 )
 from trainers.pricing.flops import generate_flops
 from trainers.pricing.shape import model_shape
+from trainers.pricing.step_price import StepPrice
 from trainers.pricing.tuning import Adapters, Tuning
 from trainers.schedule import Schedule
 from trainers.stage import StageTrainer
@@ -79,7 +80,7 @@ def _partial(name: str, tuning: Tuning) -> tuple[int, int]:
             model.disable_input_require_grads()
         model.train()
     rows, batch = random_rows()
-    priced = micro_batch_flops(model_shape(model), rows, tuning)
+    priced = StepPrice(shape=model_shape(model), tuning=tuning).flops(rows)
     return priced, counted_training_flops(model, batch)
 
 

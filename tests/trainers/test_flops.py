@@ -20,10 +20,11 @@ from transformers import (
 
 from tests.trainers.stores import random_store
 from trainers.attention import packed_attention
-from trainers.batches import micro_batch_flops, pack
+from trainers.batches import pack
 from trainers.collate import Rows, collate, supervised_logits, token_losses
 from trainers.pricing.flops import ModelShape, forward_flops, generate_flops, train_flops
 from trainers.pricing.shape import model_shape
+from trainers.pricing.step_price import StepPrice
 
 VOCABULARY = 300
 CONFIGS = {
@@ -66,7 +67,7 @@ def test_training_step_costs_what_torch_counts(name: str) -> None:
     tensors = collate(rows, batch, pad_id=0, device=torch.device("cpu"))
     with FlopCounterMode(display=False) as counter, packed_attention(model):
         token_losses(supervised_logits(model, tensors), tensors.label_H).sum().backward()
-    ours = micro_batch_flops(model_shape(model), batch)
+    ours = StepPrice(shape=model_shape(model)).flops(batch)
     assert ours == pytest.approx(counter.get_total_flops(), rel=0.01)
 
 

@@ -7,10 +7,10 @@ import torch
 from torch.utils.flop_counter import FlopCounterMode
 from transformers import AutoConfig, AutoModelForCausalLM, PreTrainedModel
 
-from trainers.batches import micro_batch_flops
 from trainers.pricing.flop_residuals import LENGTH, ROWS, counted_training_flops, random_rows
 from trainers.pricing.flops import forward_flops, train_flops
 from trainers.pricing.shape import model_shape
+from trainers.pricing.step_price import StepPrice
 from trainers.pricing.tuning import adapter_tuning
 
 SIZES = {
@@ -30,7 +30,7 @@ def test_an_unknown_dense_decoder_is_measured(kind: str) -> None:
     model = _model(kind, **SIZES)
     shape = model_shape(model)
     rows, batch = random_rows()
-    priced = micro_batch_flops(shape, rows)
+    priced = StepPrice(shape=shape).flops(rows)
     assert priced == pytest.approx(counted_training_flops(model, batch), rel=0.01)
     with torch.no_grad(), FlopCounterMode(display=False) as counter:
         model(input_ids=torch.ones((ROWS, LENGTH), dtype=torch.int64), use_cache=False, logits_to_keep=1)

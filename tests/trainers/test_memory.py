@@ -12,11 +12,12 @@ from hypothesis import strategies as st
 from transformers import PreTrainedModel
 
 from tests.trainers.stages import TUNINGS, small_store, stage_job, stage_trainer
-from trainers.batches import cut, micro_batch_flops, pack
+from trainers.batches import cut, pack
 from trainers.collate import Batch
 from trainers.jobs import StageError
 from trainers.objectives import objective
 from trainers.pricing.flops import ModelShape
+from trainers.pricing.step_price import StepPrice
 from trainers.sft import is_out_of_memory
 from trainers.tokens import TokenStore
 
@@ -106,5 +107,6 @@ def test_parts_hold_every_row_once_and_cost_no_more_than_the_whole(targets: list
     assert all(part.groups[0][0] == 0 and part.groups[-1][1] == len(part.row_B) for part in parts)
     assert all(part.head_positions >= part.supervised_tokens == tokens_R[part.row_B].sum() for part in parts)
     shape = ModelShape(layers=2, block_weights=5000, attention_width=16, head_weights=800, parameters=5800)
+    price = StepPrice(shape=shape)
     assert sum(part.positions for part in parts) == whole.positions
-    assert sum(micro_batch_flops(shape, part) for part in parts) <= micro_batch_flops(shape, whole)
+    assert sum(price.flops(part) for part in parts) <= price.flops(whole)

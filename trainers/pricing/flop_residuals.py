@@ -21,10 +21,11 @@ from torch.utils.flop_counter import FlopCounterMode
 from transformers import AutoConfig, AutoModelForCausalLM, DynamicCache, PreTrainedConfig, PreTrainedModel
 
 from trainers.attention import packed_attention
-from trainers.batches import MicroBatch, micro_batch_flops, pack
+from trainers.batches import MicroBatch, pack
 from trainers.collate import Batch, collate_tokens, supervised_logits, token_losses
 from trainers.pricing.flops import decode_flops, forward_flops
 from trainers.pricing.shape import model_shape
+from trainers.pricing.step_price import StepPrice
 from trainers.pricing.tuning import EVERYTHING, Adapters, Tuning, adapter_tuning
 
 VOCABULARY = 300
@@ -139,7 +140,7 @@ def training_residual(name: str, *, tuning: Tuning) -> Residual:
         computed="train",
         tuned="full" if tuning.adapters is None else "LoRA",
         recompute=tuning.recompute,
-        priced_flops=micro_batch_flops(model_shape(model), rows, tuning),
+        priced_flops=StepPrice(shape=model_shape(model), tuning=tuning).flops(rows),
         counted_flops=counted_training_flops(model, batch),
     )
 

@@ -14,7 +14,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from trainers.pricing.linear_layers import LinearLayer, ModelShape
-from trainers.pricing.tuning import EVERYTHING, Adapters, Tuning
+from trainers.pricing.tuning import EVERYTHING, FROM_THE_HEAD, Adapters, GradientPaths, Tuning
 
 Amount = TypeVar("Amount", int, NDArray[np.int64])
 """One amount, or one for every example of a table."""
@@ -53,8 +53,10 @@ def forward_products(shape: ModelShape, adapters: Adapters | None = None) -> Pro
 
 
 @lru_cache(maxsize=64)
-def training_products(shape: ModelShape, tuning: Tuning = EVERYTHING) -> Products:
+def training_products(shape: ModelShape, tuning: Tuning = EVERYTHING, paths: GradientPaths = FROM_THE_HEAD) -> Products:
     """Of one forward and one backward pass, product by product.
+
+    Blocks that no gradient reaches are computed forward only, and are not recomputed.
 
     A linear layer y = W x computes the gradient of x if anything below it is trained, and that of W if W is; so does
     an adapter's A and B. The scores compute the gradient of queries and of keys, the weighted values that of the
@@ -65,7 +67,7 @@ def training_products(shape: ModelShape, tuning: Tuning = EVERYTHING) -> Product
         ValueError: the tuning does not fit the shape, or the shape is known by its sums alone and not all is trained.
     """
     forward = forward_products(shape, tuning.adapters)
-    if tuning == EVERYTHING:
+    if tuning == EVERYTHING and paths == FROM_THE_HEAD:
         times = 1 + BACKWARD_OVER_FORWARD
         return Products(
             position=times * forward.position, pair=times * forward.pair, head_position=times * forward.head_position
@@ -75,16 +77,18 @@ def training_products(shape: ModelShape, tuning: Tuning = EVERYTHING) -> Product
     position, pair, head_position = forward.position, forward.pair, forward.head_position
     depends = tuning.embeddings or (tuning.recompute and tuning.marked_input)
     for number in range(shape.layers):
+        depends = depends and number != paths.detached_block
         done = list(_block_backward(shape, tuning, trained=tuning.trains_block(number), depends=depends))
-        position += sum(each.backward for each in done if each.per == "position")
-        pair += sum(each.backward for each in done if each.per == "pair")
-        if tuning.recompute:
+        if paths.reach(number):
+            position += sum(each.backward for each in done if each.per == "position")
+            pair += sum(each.backward for each in done if each.per == "pair")
+        if tuning.recompute and paths.reach(number):
             again = _recomputed(done, whole=shape.norm_after)
             position, pair = position + again[0], pair + again[1]
         depends = depends or any(each.depends for each in done)
-    if depends or (tuning.head and shape.norm_before_head):
+    if paths.head and (depends or (tuning.head and shape.norm_before_head)):
         head_position += shape.head_weights
-    if tuning.head:
+    if paths.head and tuning.head:
         head_position += shape.head_weights
     return Products(position=position, pair=pair, head_position=head_position)
 

@@ -62,6 +62,29 @@ class Tuning:
 EVERYTHING = Tuning()
 
 
+@dataclass(frozen=True, kw_only=True)
+class GradientPaths:
+    """Where gradients enter a model, and where they end. By default from the head, down to all that is trained.
+
+    Example: the two lower blocks of four learn from the second one's output alone, those above them from the head.
+        GradientPaths(aligned=(2,), detached_block=2)
+    """
+
+    head: bool = True  # a loss on logits; without one the head is computed forward only
+    aligned: tuple[int, ...] = ()  # blocks, counted from 1 at the bottom, with a loss on their outputs
+    detached_block: int | None = None  # counted from 0: reads its input without a gradient
+
+    def reach(self, block: int) -> bool:
+        """Whether a gradient comes to the output of a block, counted from 0."""
+        cut = self.detached_block
+        if cut is None or block >= cut:
+            return self.head or any(block < top for top in self.aligned)
+        return any(block < top <= cut for top in self.aligned)
+
+
+FROM_THE_HEAD = GradientPaths()
+
+
 def adapter_tuning(*, rank: int, layers: tuple[str, ...] | None = None, recompute: bool = False) -> Tuning:
     """All adapters trained and nothing else: LoRA as it is commonly run."""
     return Tuning(adapters=Adapters(rank=rank, layers=layers), embeddings=False, head=False, recompute=recompute)
