@@ -199,6 +199,7 @@ class Students:
             start=order.start,
             start_digest=order.start_digest,
             checkpoint=order.checkpoint,
+            recipe=plan.recipe,
         )
 
     def _trained(self, plan: StagePlan, outcome: StageOutcome) -> Trained:

@@ -10,6 +10,7 @@ from typing import Literal
 import numpy as np
 from numpy.typing import NDArray
 
+from curricula.recipe import Recipe
 from curricula.types import Supervision
 from trainers.batches import Integers
 
@@ -53,6 +54,7 @@ class StageJob:
     start: str | None  # checkpoint to begin from; the untrained student where None
     start_digest: str | None  # of its state, checked when it is loaded
     checkpoint: str  # name to save under
+    recipe: Recipe = field(default_factory=Recipe)
 
 
 @dataclass(frozen=True, kw_only=True, eq=False)
