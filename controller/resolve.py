@@ -3,26 +3,60 @@
 from __future__ import annotations
 
 import dataclasses
+import math
+from collections.abc import Mapping
+from dataclasses import dataclass
 
 from controller.config import RunConfig
 from controller.tables import Identity, TokenCounts
+from curricula.types import SUPERVISION_KINDS, SupervisionKind
 from trainers.pricing.tuning import Adapters, Tuning
 
 LONGEST_ROW_TOKENS = 1024
 OUTPUT_MARGIN_TOKENS = 8  # beyond the longest target: room to end
 
-# Base rates by student size and supervision kind. Those of small students come from the grid in experiments/LOG.md;
-# a pretrained student of 0.1 to 1 B parameters is tuned at 2e-4 for every kind.
-_RATES_BELOW_TEN_MILLION = {
-    "answer": 2e-3,
-    "response": 2e-3,
-    "short": 2e-3,
-    "reasoning": 2e-3,
-    "compressed": 2e-3,
-    "truncated": 2e-3,
-}
-_RATES_ABOVE = dict.fromkeys(_RATES_BELOW_TEN_MILLION, 2e-4)
 SMALL_PARAMETERS = 10_000_000
+
+
+@dataclass(frozen=True, kw_only=True)
+class SizeClass:
+    """Students of about one size, and the base learning rate of full fine-tuning by supervision kind.
+
+    Example:
+        SizeClass(name="below 1 M", below_parameters=1e6, rates={"answer": 2e-3, "compressed": 2e-3, "reasoning": 2e-3})
+    """
+
+    name: str
+    below_parameters: float
+    rates: Mapping[SupervisionKind, float]
+
+
+# The one table of base rates. Where experiments/rates.json has a size and kind, its rate stands here
+# (python -m experiments.rates; a test holds one against the other). Else: small students as in experiments/LOG.md,
+# where `compressed` alone was gridded; pretrained ones of 0.1 to 1 B parameters at 2e-4 throughout.
+SIZE_CLASSES = (
+    SizeClass(
+        name="below 1 M",
+        below_parameters=1_000_000,
+        rates={"answer": 2e-3, "compressed": 2e-3, "reasoning": 2e-3},
+    ),
+    SizeClass(
+        name="1 to 10 M",
+        below_parameters=SMALL_PARAMETERS,
+        rates={"answer": 2e-3, "compressed": 2e-3, "reasoning": 2e-3},
+    ),
+    SizeClass(
+        name="10 M and more",
+        below_parameters=math.inf,
+        rates={"answer": 2e-4, "compressed": 2e-4, "reasoning": 2e-4},
+    ),
+)
+NEAREST_KIND: Mapping[SupervisionKind, SupervisionKind] = {
+    "response": "answer",  # no thinking, and the answer at its end
+    "short": "compressed",  # a few steps
+    "truncated": "compressed",  # cut to its length
+}
+"""Whose rate a kind takes that was not gridded."""
 
 # Adapters of a pretrained student are tuned at ten times the rate of full fine-tuning, and with alpha fixed the best
 # rate hardly depends on the rank: both after "LoRA Without Regret" (2025), taken over, not tuned here.
@@ -37,13 +71,23 @@ LORA_ALPHA = 32.0
 _LARGE_MICRO_BATCH_TOKENS = {"cpu": 1024, "cuda": 2048}
 
 
+def size_class(parameters: int) -> SizeClass:
+    """The class of a student with so many parameters."""
+    return next(size for size in SIZE_CLASSES if parameters < size.below_parameters)
+
+
+def base_rates(parameters: int) -> dict[SupervisionKind, float]:
+    """Base rate of every supervision kind, in full fine-tuning of a student with so many parameters."""
+    rates = size_class(parameters).rates
+    return {kind: rates[kind if kind in rates else NEAREST_KIND[kind]] for kind in SUPERVISION_KINDS}
+
+
 def resolve_student(config: RunConfig, identity: Identity) -> RunConfig:
     """What depends on the student alone."""
     small = identity.shape.parameters < SMALL_PARAMETERS
     adapted = SMALL_LORA_RATE_FACTOR if small else LORA_RATE_FACTOR
     factor = 1.0 if config.lora_rank is None else adapted
-    base = _RATES_BELOW_TEN_MILLION if small else _RATES_ABOVE
-    rates = {kind: factor * rate for kind, rate in base.items()}
+    rates = {kind: factor * rate for kind, rate in base_rates(identity.shape.parameters).items()}
     return dataclasses.replace(
         config,
         max_tokens=config.max_tokens or min(identity.positions, LONGEST_ROW_TOKENS),

@@ -93,8 +93,7 @@ def prepare(config: RunConfig, where: Where) -> Iterator[Prepared]:
     crew = Crew(spec, workers=where.num_workers)
     try:
         corpus = named_corpus(config.corpus, strict=config.strict)
-        corpus_dir = spec.cache_dir / "corpora" / corpus.fingerprint
-        _keep(corpus, corpus_dir)
+        corpus_dir = keep_corpus(corpus, spec.cache_dir)
         _check_splits(corpus, config)
         identity = crew.map([lambda worker: worker.describe()])[0]
         config = resolve_student(config, identity)
@@ -106,10 +105,11 @@ def prepare(config: RunConfig, where: Where) -> Iterator[Prepared]:
         crew.close()
 
 
-def _keep(corpus: Corpus, folder: Path) -> None:
-    """Save a corpus where workers read it, unless it is there; runs that start together may save the same one."""
+def keep_corpus(corpus: Corpus, cache_dir: Path) -> Path:
+    """The folder that workers read a corpus from, saved unless it is there; runs that start together may save one."""
+    folder = cache_dir / "corpora" / corpus.fingerprint
     if folder.exists():
-        return
+        return folder
     aside = folder.with_name(f"{folder.name}.{uuid.uuid4().hex}")
     corpus.save(aside)
     try:
@@ -118,6 +118,7 @@ def _keep(corpus: Corpus, folder: Path) -> None:
         if not folder.exists():
             raise
         shutil.rmtree(aside)  # another run was first, with the same content
+    return folder
 
 
 def _check_splits(corpus: Corpus, config: RunConfig) -> None:

@@ -7,9 +7,10 @@ import dataclasses
 import pytest
 
 from controller.config import RunConfig
-from controller.resolve import LORA_RATE_FACTOR, resolve_student, run_tuning
+from controller.resolve import LORA_RATE_FACTOR, NEAREST_KIND, SIZE_CLASSES, base_rates, resolve_student, run_tuning
 from controller.tables import Identity
 from curricula.policies import Fixed
+from curricula.types import SUPERVISION_KINDS
 from trainers.pricing.flops import ModelShape
 from trainers.pricing.tuning import EVERYTHING
 
@@ -56,3 +57,10 @@ def test_a_tuning_says_what_the_config_does() -> None:
     tuning = run_tuning(dataclasses.replace(LORA_CONFIG, activation_checkpointing=True))
     assert tuning.adapters is not None and tuning.adapters.rank == 8
     assert tuning.recompute and not tuning.embeddings and not tuning.head
+
+
+def test_a_kind_that_was_not_gridded_takes_the_rate_of_the_nearest() -> None:
+    for size, parameters in zip(SIZE_CLASSES, (999_999, 1_000_000, 7_000_000_000), strict=True):
+        rates = base_rates(parameters)
+        for kind in SUPERVISION_KINDS:
+            assert rates[kind] == size.rates[kind if kind in size.rates else NEAREST_KIND[kind]]
