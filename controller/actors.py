@@ -115,6 +115,16 @@ def start_ray(where: Where, *, threads: int) -> None:
         )
 
 
+def gpu_share(gpus: int, *, workers: int) -> float:
+    """What each worker asks of the accelerators: one, or a part of one that it shares, so that it sees no other.
+
+    Example:
+        >>> gpu_share(2, workers=2), gpu_share(2, workers=3), gpu_share(0, workers=3)
+        (1.0, 0.5, 0.0)
+    """
+    return 1.0 / max(1, -(-workers // gpus)) if gpus else 0.0
+
+
 class Crew:
     """The actors of one run."""
 
@@ -122,6 +132,7 @@ class Crew:
         """Start the actors; they load torch and the student while the driver goes on."""
         self.lost = 0  # pieces of work that a dead actor took with it
         self._spec = spec
+        self._gpus = gpu_share(int(ray.cluster_resources().get("GPU", 0)), workers=workers)
         self._setups: list[Callable[[StudentWorker], object]] = []
         self._actors = [self._start() for _ in range(workers)]
 
@@ -186,7 +197,7 @@ class Crew:
             ray.kill(actor)
 
     def _start(self) -> ActorHandle[StudentActor]:
-        actor = _RemoteStudentActor.options(num_cpus=self._spec.threads).remote(self._spec)
+        actor = _RemoteStudentActor.options(num_cpus=self._spec.threads, num_gpus=self._gpus).remote(self._spec)
         assert isinstance(actor, ActorHandle)
         return actor
 

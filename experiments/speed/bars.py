@@ -8,7 +8,7 @@ from dataclasses import dataclass
 
 from rich.table import Table
 
-from experiments.speed.figures import Figures, median_speed, ratio
+from experiments.speed.figures import Figures, median_speed, ratio, utilisation
 from experiments.speed.sides import SIDES, Played
 
 
@@ -73,19 +73,21 @@ def speed_table(played: Sequence[Played]) -> Table:
     table = Table(title="unpadded tokens a second, medians", title_justify="left")
     table.add_column("student, rows", overflow="fold")
     table.add_column("side", no_wrap=True)
-    for heading in ("tokens/s", "ours\nover it", "by CPU\ntime", "tokens\na step", "padding"):
+    for heading in ("tokens/s", "ours\nover it", "by CPU\ntime", "tokens\na step", "padding", "MFU"):
         table.add_column(heading, justify="right")
     for match in played:
         for side in SIDES:
+            share = utilisation(match, side)
             own = [one for one in match.rounds if one.side == side]
             table.add_row(
-                f"{match.match.student}, {match.match.rows}",
+                f"{match.match.name}, {match.match.rows}",
                 side,
                 f"{median_speed(match, side):,.0f}",
                 f"{ratio(match, side):.2f}",
                 f"{ratio(match, side, by_cpu=True):.2f}",
                 f"{statistics.mean(one.tokens / one.steps for one in own):.0f}",
                 f"{1 - sum(one.tokens for one in own) / sum(one.positions for one in own):.0%}",
+                "" if share is None else f"{share:.1%}",
             )
     return table
 

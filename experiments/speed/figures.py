@@ -14,7 +14,8 @@ from experiments.speed.actors import ColdStart, Pair, Share
 from experiments.speed.sides import Played
 
 LIBRARIES = ("torch", "transformers", "trl", "accelerate", "datasets", "ray", "numpy", "scikit-learn")
-TINY = "tiny"
+PEAK_FLOPS = {"H100": 989e12, "H200": 989e12, "A100": 312e12}
+"""A second, dense, in bf16, from the makers' data sheets, by a part of the device's name."""
 COMPARED = {
     "similar_vs_default": ("similar", "trl_default"),
     "similar_vs_bare_loop": ("similar", "bare_loop"),
@@ -94,10 +95,10 @@ def figures_of(measured: Measured) -> Figures:
     """Medians, and ratios of them."""
     ratios, by_cpu = {}, {}
     for played in measured.played:
-        tiny = played.match.student == TINY
+        student = played.match.name
         for name, (rows, side) in COMPARED.items():
-            if played.match.rows == rows and (tiny or name in _OF_THE_LARGE):
-                whole = f"{'tiny' if tiny else 'smollm'}_{name}"
+            if played.match.rows == rows and (student != "smollm" or name in _OF_THE_LARGE):
+                whole = f"{student}_{name}"
                 ratios[whole] = ratio(played, side)
                 by_cpu[whole] = ratio(played, side, by_cpu=True)
     if measured.pairs:
@@ -140,6 +141,13 @@ def median_speed(played: Played, side: str, *, by_cpu: bool = False) -> float:
     return statistics.median(
         one.tokens_per_cpu_second if by_cpu else one.tokens_per_second for one in played.rounds if one.side == side
     )
+
+
+def utilisation(played: Played, side: str) -> float | None:
+    """Share of the device's peak that a side's training needs: model FLOPs utilisation. None where no peak is known."""
+    told = played.told["ours"]
+    peaks = [peak for name, peak in PEAK_FLOPS.items() if name in str(told["device"])]
+    return median_speed(played, side) * float(str(told["token_flops"])) / peaks[0] if peaks else None
 
 
 def machine() -> dict[str, str | int]:

@@ -17,6 +17,7 @@ from types import TracebackType
 from typing import Literal
 
 SIDES = ("ours", "trl_default", "trl_grouped", "trl_bare", "bare_loop")
+TINY = "tiny"
 RowSet = Literal["similar", "mixed"]
 _THREAD_VARIABLES = ("OMP_NUM_THREADS", "MKL_NUM_THREADS", "OPENBLAS_NUM_THREADS")
 _ROOT = Path(__file__).parent.parent.parent
@@ -42,14 +43,25 @@ class Match:
     warmup_steps: int
     round_steps: int
     rounds: int
+    half_billion: bool = False  # the student's tokenizer with 0.5 B random weights
+    precision: Literal["fp32", "bf16"] = "fp32"
     side_by_side: bool = True  # all processes kept between rounds; else one at a time, warmed up for every round
 
     def flags(self) -> list[str]:
         """As the process of a side takes them."""
         names = ("student", "rows", "corpus", "cache_dir", "max_tokens", "max_rows", "step_tokens")
-        names += ("micro_batch_tokens", "threads", "warmup_steps", "round_steps", "rounds")
+        names += ("micro_batch_tokens", "threads", "warmup_steps", "round_steps", "rounds", "precision")
         values = vars(self)
-        return [part for name in names for part in (f"--{name}", str(values[name]))]
+        flags = [part for name in names for part in (f"--{name}", str(values[name]))]
+        return [*flags, "--half_billion"] if self.half_billion else flags
+
+    @property
+    def name(self) -> str:
+        """Of the student, in the names of figures."""
+        if self.student == TINY:
+            return "tiny"
+        size = "half_billion" if self.half_billion else "smollm"
+        return f"gpu_{size}" if self.precision == "bf16" else size
 
 
 @dataclass(frozen=True, kw_only=True)

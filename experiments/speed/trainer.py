@@ -29,8 +29,8 @@ from curricula.corpus import Corpus
 from curricula.procedural import generate
 from experiments.speed.actors import ColdStart, cold_start, controller_share, pairs
 from experiments.speed.bars import bars_table, speed_table, verdicts
-from experiments.speed.figures import TINY, Measured, Planning, figures_of, machine
-from experiments.speed.sides import Match, Process, RowSet, play
+from experiments.speed.figures import Measured, Planning, figures_of, machine
+from experiments.speed.sides import TINY, Match, Process, RowSet, play
 
 Part = Literal["speed", "next_stage", "planning", "actors"]
 Status = Callable[[str], None]
@@ -46,7 +46,7 @@ class Options:
     """The flags of the command."""
 
     output: Path  # a JSON file for the figures
-    only: Literal["all", "tiny"] = "all"  # tiny leaves SmolLM2 out
+    only: Literal["all", "tiny", "gpu"] = "all"  # tiny leaves SmolLM2 out; gpu takes it and 0.5 B, in bf16
     student: str | None = None  # SmolLM2-135M-Instruct: a folder, a hub id or a .gguf file; needed unless --only tiny
     parts: list[Part] = field(default_factory=lambda: ["speed", "next_stage", "planning", "actors"])  # what to measure
     rounds: int = 5  # of every side, and repeats of all else, whose median is told
@@ -54,6 +54,7 @@ class Options:
     warmup_steps: int = 50  # of every side before its first round, with the tiny student; one with SmolLM2
     round_steps: int = 50  # with the tiny student: so many as TRL sorts by length at once, else rounds would differ
     large_round_steps: int = 2  # with SmolLM2
+    gpu_step_tokens: int = 16_384  # of one optimizer step on a GPU
     threads: int = 1  # of each side with the tiny student
     large_threads: int = 2  # of each side with SmolLM2
     examples: int = 20_000  # of the procedural corpus
@@ -69,7 +70,7 @@ class Options:
         for name, value in vars(self).items():
             if isinstance(value, int) and value < 1:
                 raise ValueError(f"--{name} must be at least 1, got {value}")
-        if self.only == "all" and self.student is None and "speed" in self.parts:
+        if self.only != "tiny" and self.student is None and "speed" in self.parts:
             raise ValueError("--student must name SmolLM2-135M-Instruct (a folder or a .gguf file); or --only tiny")
 
 
@@ -179,6 +180,19 @@ def _matches(options: Options, place: Place) -> list[Match]:
         round_steps=options.round_steps,
         rounds=options.rounds,
     )
+    if options.only == "gpu" and options.student is not None:
+        smollm = dataclasses.replace(
+            tiny,
+            student=options.student,
+            step_tokens=options.gpu_step_tokens,
+            micro_batch_tokens=options.gpu_step_tokens,
+            warmup_steps=5,
+            round_steps=10,
+            precision="bf16",
+            side_by_side=False,  # their memory together would not fit one device
+        )
+        students = [smollm, dataclasses.replace(smollm, half_billion=True)]
+        return [dataclasses.replace(student, rows=rows) for student in students for rows in row_sets]
     students = [tiny]
     if options.only == "all" and options.student is not None:
         large = dataclasses.replace(

@@ -13,6 +13,8 @@ import torch.nn.functional as F
 from torch.nn.utils.rnn import pad_sequence
 
 from trainers.collate import Rows
+from trainers.jobs import Precision
+from trainers.sft import training_precision
 from trainers.stage import ADAM_BETAS, GRADIENT_NORM
 from trainers.student import Student
 from trainers.tokens import IGNORED_LABEL
@@ -23,8 +25,18 @@ from trainers.yardsticks.rows import token_lists
 class BareLoop:
     """Trains for ever, and counts."""
 
-    def __init__(self, student: Student, rows: Rows, *, batch_rows: int, learning_rate: float, seed: int) -> None:
+    def __init__(
+        self,
+        student: Student,
+        rows: Rows,
+        *,
+        batch_rows: int,
+        learning_rate: float,
+        seed: int,
+        precision: Precision = "fp32",
+    ) -> None:
         self._student, self._batch_rows, self._seed = student, batch_rows, seed
+        self._precision: Precision = precision
         ids, labels = token_lists(rows)
         self._ids_R = [torch.tensor(row) for row in ids]
         self._labels_R = [torch.tensor(row) for row in labels]
@@ -45,10 +57,11 @@ class BareLoop:
                 [self._ids_R[row] for row in row_B], batch_first=True, padding_value=self._student.pad_id
             )
             labels = pad_sequence([self._labels_R[row] for row in row_B], batch_first=True, padding_value=IGNORED_LABEL)
-            logits = model(input_ids=ids.to(model.device), use_cache=False).logits
-            loss = F.cross_entropy(
-                logits[:, :-1].flatten(0, 1), labels[:, 1:].flatten().to(model.device), ignore_index=IGNORED_LABEL
-            )
+            with training_precision(model.device, self._precision):
+                logits = model(input_ids=ids.to(model.device), use_cache=False).logits
+                loss = F.cross_entropy(
+                    logits[:, :-1].flatten(0, 1), labels[:, 1:].flatten().to(model.device), ignore_index=IGNORED_LABEL
+                )
             loss.backward()
             torch.nn.utils.clip_grad_norm_(model.parameters(), GRADIENT_NORM)
             self._optimizer.step()

@@ -13,17 +13,22 @@ from collections.abc import Sequence
 from pathlib import Path
 from typing import Literal, get_args
 
+import torch
+
 from curricula.corpus import Corpus
 from trainers.batches import BatchSizes
 from trainers.collate import Rows
+from trainers.jobs import Precision
+from trainers.pricing.shape import model_shape
 from trainers.process import default_device, set_up_process
 from trainers.student import Student, load_student
 from trainers.tokens import open_tokens
 from trainers.yardsticks.bare_loop import BareLoop
 from trainers.yardsticks.clock import EndOfRoundsError, Lines, RoundClock
+from trainers.yardsticks.half_billion import half_billion
 from trainers.yardsticks.plain_trl import PlainTrl, Variant
 from trainers.yardsticks.planned import Planned
-from trainers.yardsticks.rows import RowSet, choose_rows, lengths, rows_a_step
+from trainers.yardsticks.rows import RowSet, choose_rows, lengths, mean_token_flops, rows_a_step
 
 Side = Literal["ours", "trl_default", "trl_grouped", "trl_bare", "bare_loop"]
 _VARIANTS: dict[Side, Variant] = {"trl_default": "default", "trl_grouped": "grouped", "trl_bare": "bare"}
@@ -37,6 +42,8 @@ def parser() -> argparse.ArgumentParser:
     made.add_argument("--side", choices=get_args(Side), required=True)
     made.add_argument("--rows", choices=get_args(RowSet), required=True)
     made.add_argument("--student", required=True)
+    made.add_argument("--half_billion", action="store_true", help="its tokenizer, with a random 0.5 B Llama")
+    made.add_argument("--precision", choices=get_args(Precision), required=True)
     for name in ("--corpus", "--cache_dir"):
         made.add_argument(name, type=Path, required=True)
     for name in ("--max_tokens", "--max_rows", "--step_tokens", "--micro_batch_tokens", "--threads"):
@@ -52,6 +59,8 @@ def main(arguments: Sequence[str] | None = None) -> None:
     lines = Lines.of_this_process()
     set_up_process(threads=told.threads)
     student = load_student(told.student, seed=SEED, cache_dir=told.cache_dir)
+    if told.half_billion:
+        student = half_billion(student)
     student.model.to(default_device())  # pyright: ignore[reportArgumentType] the stub takes the device for self
     corpus = Corpus.load(told.corpus)
     store = open_tokens(corpus, student.tokenizer, max_tokens=told.max_tokens, cache_dir=told.cache_dir)
@@ -62,7 +71,9 @@ def main(arguments: Sequence[str] | None = None) -> None:
             rows=len(rows.example_R),
             mean_row_tokens=float(lengths(rows).mean()),
             longest_row_tokens=int(lengths(rows).max()),
-            device=str(student.model.device),
+            device=torch.cuda.get_device_name() if torch.cuda.is_available() else "cpu",
+            parameters=student.model.num_parameters(),
+            token_flops=mean_token_flops(rows, model_shape(student.model)),
             settings=side.settings if isinstance(side, PlainTrl) else None,
             planning_step_seconds=side.planning_step_seconds if isinstance(side, Planned) else 0.0,
         )
@@ -84,10 +95,13 @@ def _built(told: argparse.Namespace, student: Student, rows: Rows, folder: Path)
             learning_rate=LEARNING_RATE,
             seed=SEED,
             output_dir=folder,
+            precision=told.precision,
         )
     batch_rows = rows_a_step(rows, told.step_tokens)
     if side == "bare_loop":
-        return BareLoop(student, rows, batch_rows=batch_rows, learning_rate=LEARNING_RATE, seed=SEED)
+        return BareLoop(
+            student, rows, batch_rows=batch_rows, learning_rate=LEARNING_RATE, seed=SEED, precision=told.precision
+        )
     return PlainTrl(
         student,
         rows,
@@ -96,6 +110,7 @@ def _built(told: argparse.Namespace, student: Student, rows: Rows, folder: Path)
         learning_rate=LEARNING_RATE,
         seed=SEED,
         output_dir=folder,
+        precision=told.precision,
     )
 
 

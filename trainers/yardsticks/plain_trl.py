@@ -23,6 +23,7 @@ from trl.trainer.sft_config import SFTConfig
 from trl.trainer.sft_trainer import DataCollatorForLanguageModeling, SFTTrainer
 
 from trainers.collate import Rows
+from trainers.jobs import Precision
 from trainers.stage import ADAM_BETAS, GRADIENT_NORM
 from trainers.student import Student
 from trainers.yardsticks.clock import ClockCallback, Count
@@ -41,7 +42,14 @@ FOR_EVER_STEPS = 10**7
 
 
 def config(
-    variant: Variant, *, output_dir: Path, batch_rows: int, learning_rate: float, seed: int, max_steps: int
+    variant: Variant,
+    *,
+    output_dir: Path,
+    batch_rows: int,
+    learning_rate: float,
+    seed: int,
+    max_steps: int,
+    precision: Precision = "fp32",
 ) -> SFTConfig:
     """The settings of one variant, on this process's device."""
     shared = {
@@ -67,7 +75,7 @@ def config(
         adam_beta2=ADAM_BETAS[1],
         weight_decay=0.0,
         max_grad_norm=GRADIENT_NORM,
-        bf16=False,
+        bf16=precision == "bf16",
         activation_checkpointing=False,
         logging_strategy="no",
         seed=seed,
@@ -115,6 +123,7 @@ class PlainTrl:
         learning_rate: float,
         seed: int,
         output_dir: Path,
+        precision: Precision = "fp32",
     ) -> None:
         ids, labels = token_lists(rows)
         self._collator = CountingCollator(student.pad_id)
@@ -125,6 +134,7 @@ class PlainTrl:
             learning_rate=learning_rate,
             seed=seed,
             max_steps=FOR_EVER_STEPS,
+            precision=precision,
         )
         self.settings = settings(arguments)
         arguments.dataset_kwargs = {"skip_prepare_dataset": True}

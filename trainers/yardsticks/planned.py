@@ -15,7 +15,7 @@ import numpy as np
 
 from trainers.batches import BatchSizes
 from trainers.collate import Rows
-from trainers.jobs import StageJob
+from trainers.jobs import Precision, StageJob
 from trainers.pricing.shape import model_shape
 from trainers.schedule import Schedule
 from trainers.stage import StageTrainer
@@ -58,6 +58,7 @@ class Planned:
         learning_rate: float,
         seed: int,
         output_dir: Path,
+        precision: Precision = "fp32",
     ) -> None:
         """Plan a stage of at least `steps` steps."""
         self._trainer = StageTrainer(
@@ -68,6 +69,7 @@ class Planned:
             schedule=Schedule(),
             checkpoints=output_dir,
             seed=seed,
+            precision=precision,
         )
         probe = whole_stage(rows, ceiling_flops=1, learning_rate=learning_rate, seed=seed, checkpoint="whole")
         _, step_flops = self._trainer.plan(probe, 0)

@@ -10,6 +10,7 @@ from numpy.typing import NDArray
 from curricula.corpus import Corpus
 from trainers.batches import Integers
 from trainers.collate import Rows
+from trainers.pricing.flops import ModelShape, train_flops
 from trainers.tokens import IGNORED_LABEL, TokenStore
 
 RowSet = Literal["similar", "mixed"]
@@ -57,6 +58,12 @@ def rows_a_step(rows: Rows, step_tokens: int) -> int:
     """
     mean = float(lengths(rows).mean())
     return max(1, round((step_tokens + mean / 2) / mean))
+
+
+def mean_token_flops(rows: Rows, shape: ModelShape) -> float:
+    """FLOPs that training needs for a token of these rows, padding and a head at unsupervised positions left out."""
+    length_R, target_R = lengths(rows), rows.target_tokens_R.astype(np.int64)
+    return float(train_flops(shape, rows=1, length=length_R, head_positions=target_R).sum() / length_R.sum())
 
 
 def token_lists(rows: Rows) -> tuple[list[list[int]], list[list[int]]]:
