@@ -45,4 +45,4 @@ def _add(digest: hashlib._Hash, name: str, array: NDArray[np.generic] | None, dt
         return
     canonical = np.ascontiguousarray(array, dtype=np.dtype(dtype))
     digest.update(f"{name}:{canonical.shape};".encode())
-    digest.update(canonical.tobytes())
+    digest.update(canonical.data)

@@ -2,7 +2,7 @@
 
     plan --draw--> rows, pass after pass --cut by step_tokens--> steps --pack--> micro-batches
 
-Data order is a function of (seed, the plan's rows, rows already drawn): a stage cut in two draws what one would.
+Data order (trainers.order) depends on no more than the rows already drawn: a stage cut in two draws what one would.
 Rows of a step are a fair sample of the plan, whatever their length. They are packed one after another, so that a
 five-token answer is not padded to a four-hundred-token trace; sizes are rounded up, so that few are distinct.
 """
@@ -10,14 +10,14 @@ five-token answer is not padded to a four-hundred-token trace; sizes are rounded
 from __future__ import annotations
 
 import dataclasses
-import hashlib
-from collections.abc import Callable, Iterator
+from collections.abc import Callable
 from dataclasses import dataclass
 
 import numpy as np
 from numpy.typing import NDArray
 
 from curricula.types import Floats
+from trainers.order import draw_rows
 
 Integers = NDArray[np.integer]
 """Whole numbers of any width."""
@@ -75,46 +75,6 @@ class Step:
     def row_B(self) -> NDArray[np.int64]:
         """The plan rows drawn for the step."""
         return np.concatenate([batch.row_B for batch in self.micro_batches])
-
-
-def rows_digest(example_R: Integers, supervision_R: Integers, share_R: Floats) -> str:
-    """Identity of a plan's rows and shares, the key of its data order."""
-    digest = hashlib.sha256()
-    digest.update(np.ascontiguousarray(example_R, dtype=np.int64).tobytes())
-    digest.update(np.ascontiguousarray(supervision_R, dtype=np.int64).tobytes())
-    digest.update(np.ascontiguousarray(share_R / share_R.sum(), dtype=np.float64).tobytes())
-    return digest.hexdigest()[:32]
-
-
-def draw_rows(share_R: Floats, *, seed: int, key: str, drawn: int) -> Iterator[NDArray[np.int64]]:
-    """Rows in order, one array a pass, from the `drawn`-th row on, without end.
-
-    A pass has as many draws as there are rows. Row r is drawn share_r * R times in expectation: its whole part in
-    every pass, the fractional part by systematic sampling (one uniform offset a pass), then the pass is shuffled. So
-    equal shares give plain epochs, each row once.
-    """
-    rows = len(share_R)
-    expected_R = share_R * (rows / share_R.sum())
-    # An expected count a rounding error away from a whole number is meant to be that number.
-    expected_R = np.where(np.abs(expected_R - np.rint(expected_R)) < 1e-9, np.rint(expected_R), expected_R)
-    edges_R = np.cumsum(expected_R)
-    number, skip = divmod(drawn, rows)
-    while True:
-        entropy = int.from_bytes(hashlib.sha256(f"{seed}/{key}/{number}".encode()).digest()[:16], "little")
-        rng = np.random.Generator(np.random.PCG64(entropy))
-        counts_R = np.diff(np.floor(edges_R + rng.random()), prepend=0.0).astype(np.int64)
-        order = np.repeat(np.arange(rows, dtype=np.int64), counts_R)
-        rng.shuffle(order)
-        order = _exactly(order, rows, rng)
-        yield order[skip:]
-        number, skip = number + 1, 0
-
-
-def _exactly(order: NDArray[np.int64], rows: int, rng: np.random.Generator) -> NDArray[np.int64]:
-    """A pass of exactly `rows` draws: the random offset can give one draw more or less."""
-    if len(order) >= rows:
-        return order[:rows]
-    return np.concatenate([order, rng.integers(0, rows, rows - len(order))])
 
 
 def round_up(value: int, multiple: int) -> int:
@@ -232,13 +192,12 @@ def plan_steps(
         key: the plan's `rows_digest`.
         drawn: rows that earlier stages of this checkpoint's line already drew under that key.
     """
-    target_R = target_tokens_R.astype(np.int64)
-    total_R = prompt_tokens_R.astype(np.int64) + target_R
     steps: list[Step] = []
     spent, pending = 0, np.zeros(0, dtype=np.int64)
     for order in draw_rows(share_R, seed=seed, key=key, drawn=drawn):
         pending = np.concatenate([pending, order])
-        cumulative = np.cumsum(total_R[pending])
+        total_B = prompt_tokens_R[pending].astype(np.int64) + target_tokens_R[pending]
+        cumulative = np.cumsum(total_B)
         start = 0
         while True:
             before = int(cumulative[start - 1]) if start else 0
@@ -246,7 +205,12 @@ def plan_steps(
             if end > len(pending):
                 break
             row_B = pending[start:end]
-            batches = pack(row_B, total_R[row_B], target_R[row_B], micro_batch_tokens=sizes.micro_batch_tokens)
+            batches = pack(
+                row_B,
+                total_B[start:end],
+                target_tokens_R[row_B].astype(np.int64),
+                micro_batch_tokens=sizes.micro_batch_tokens,
+            )
             flops = sum(price(batch) for batch in batches)
             if spent + flops > ceiling_flops:
                 return tuple(steps), flops

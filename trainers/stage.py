@@ -26,7 +26,6 @@ from trainers.batches import (
     Step,
     pack,
     plan_steps,
-    rows_digest,
 )
 from trainers.checkpoint import (
     frozen_digest,
@@ -39,6 +38,7 @@ from trainers.checkpoint import (
 from trainers.collate import Rows, collate, supervised_logits, token_losses
 from trainers.jobs import Precision, StageError, StageJob, StageOutcome, StageProgress
 from trainers.objectives.objective import text_losses
+from trainers.order import rows_digest
 from trainers.pricing.flops import ModelShape
 from trainers.pricing.step_price import StepPrice
 from trainers.pricing.tuning import EVERYTHING, Tuning

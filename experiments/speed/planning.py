@@ -23,7 +23,8 @@ from curricula.policies import Adaptive, Fixed, Mixed, Routed
 from curricula.policy import CurriculumPolicy
 from curricula.rehearsal import rehearse_stages, synthetic_rehearsal
 from curricula.types import RunState, StagePlan
-from trainers.batches import BatchSizes, plan_steps, rows_digest
+from trainers.batches import BatchSizes, plan_steps
+from trainers.order import rows_digest
 from trainers.pricing.config_shape import config_shape
 from trainers.pricing.flops import ModelShape
 from trainers.pricing.step_price import StepPrice

@@ -5,7 +5,6 @@ from __future__ import annotations
 import itertools
 
 import numpy as np
-import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
@@ -15,11 +14,10 @@ from trainers.batches import (
     Step,
     attention_groups,
     computed_size,
-    draw_rows,
     pack,
     plan_steps,
-    rows_digest,
 )
+from trainers.order import rows_digest
 from trainers.pricing.flops import ModelShape
 from trainers.pricing.step_price import StepPrice
 
@@ -80,26 +78,6 @@ def test_a_stage_cut_in_two_draws_what_one_would(seed: int, cut: int) -> None:
         seed=seed,
     )
     assert _rows(whole) == _rows(first) + _rows(rest)
-
-
-@given(st.integers(0, 50))
-def test_equal_shares_draw_every_row_once_a_pass(seed: int) -> None:
-    passes = itertools.islice(draw_rows(np.full(37, 0.3), seed=seed, key="k", drawn=0), 3)
-    for order in passes:
-        assert sorted(order.tolist()) == list(range(37))
-
-
-def test_passes_are_shuffled_anew() -> None:
-    first, second = itertools.islice(draw_rows(np.ones(50), seed=0, key="k", drawn=0), 2)
-    assert first.tolist() != second.tolist()
-
-
-def test_shares_are_kept_over_many_passes() -> None:
-    share = np.array([6.0, 3.0, 1.0, 0.0, 2.0])
-    drawn = np.concatenate(list(itertools.islice(draw_rows(share, seed=1, key="k", drawn=0), 4000)))
-    counts = np.bincount(drawn, minlength=5) / len(drawn)
-    assert counts == pytest.approx(share / share.sum(), abs=0.01)
-    assert counts[3] == 0
 
 
 LENGTHS = st.lists(st.integers(1, 300), min_size=1, max_size=30)
