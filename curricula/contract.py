@@ -22,7 +22,6 @@ import numpy as np
 
 from curricula.digest import plan_digest
 from curricula.plans import PlanError, check_plan
-from curricula.policies.slices import mean_train_flops_S
 from curricula.policy import CurriculumPolicy
 from curricula.probes import probe_reserve_flops
 from curricula.rehearsal import ALL_SUPERVISIONS, STEP_ROWS, Rehearsal, rehearse_stages, synthetic_rehearsal
@@ -165,7 +164,7 @@ def _rehearsal(corpus: RehearsalCorpus, passes: float) -> Rehearsal:
         tasks_given=corpus.tasks_given,
         offered_share=corpus.offered_share,
     )
-    pass_flops = corpus.examples * float(np.nanmean(mean_train_flops_S(rehearsal.state.train)))
+    pass_flops = corpus.examples * float(np.nanmean(rehearsal.state.train.mean_train_flops_S))
     return replace(rehearsal, state=replace(rehearsal.state, total_flops=int(passes * pass_flops)))
 
 

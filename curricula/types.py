@@ -13,6 +13,7 @@ from __future__ import annotations
 import dataclasses
 import re
 from dataclasses import dataclass
+from functools import cached_property
 from typing import Literal
 
 import numpy as np
@@ -196,6 +197,16 @@ class ExampleTable:
     def offered_NS(self) -> Bools:
         """Where a target exists."""
         return self.target_tokens_NS >= 0
+
+    @cached_property
+    def mean_train_flops_S(self) -> Floats:
+        """Mean FLOPs of one training pass over an example, by supervision; NaN where no example offers it."""
+        offered_NS = self.offered_NS
+        count_S = offered_NS.sum(axis=0)
+        total_S = np.where(offered_NS, self.train_flops_NS, 0.0).sum(axis=0)
+        mean_S = np.where(count_S > 0, total_S / np.maximum(count_S, 1), np.nan)
+        mean_S.flags.writeable = False
+        return mean_S
 
     def supervision_index(self, name: str) -> int:
         """Position of a supervision on the S axis.

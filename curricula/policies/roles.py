@@ -6,7 +6,6 @@ from dataclasses import dataclass
 
 import numpy as np
 
-from curricula.policies.slices import mean_train_flops_S
 from curricula.types import ExampleTable, Ints, Supervision, SupervisionKind
 
 LIGHT: tuple[SupervisionKind, ...] = ("answer", "response", "short", "truncated", "compressed", "reasoning")
@@ -34,7 +33,7 @@ class Roles:
     @classmethod
     def of(cls, table: ExampleTable) -> Roles:
         """The cheapest supervision of the first kind offered in each order of preference."""
-        cost_S = mean_train_flops_S(table)
+        cost_S = table.mean_train_flops_S
         kind_S = [Supervision.parse(name).kind for name in table.supervisions]
         columns = [column for column in range(len(kind_S)) if np.isfinite(cost_S[column])]
 
@@ -50,9 +49,13 @@ def nearest_offered(table: ExampleTable, wanted_R: Ints, example_R: Ints, roles:
     Returns:
         int32 of shape (R,); -1 where an example offers nothing at all.
     """
-    offered_RS = table.offered_NS[example_R]
-    column_R = np.where(offered_RS[np.arange(len(example_R)), wanted_R], wanted_R, -1)
-    cheap_first = np.argsort(mean_train_flops_S(table), kind="stable")
+    offered_NS = table.offered_NS
+    column_R = wanted_R.astype(np.int32)
+    missing_M = np.flatnonzero(~offered_NS[example_R, wanted_R])
+    column_R[missing_M] = -1
+    cheap_first = np.argsort(table.mean_train_flops_S, kind="stable")
     for column in (roles.middle, roles.light, roles.deep, *cheap_first):
-        column_R = np.where((column_R < 0) & offered_RS[:, column], column, column_R)
-    return column_R.astype(np.int32)
+        offered_M = offered_NS[example_R[missing_M], column]
+        column_R[missing_M[offered_M]] = column
+        missing_M = missing_M[~offered_M]
+    return column_R

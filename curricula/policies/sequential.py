@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 
-from curricula.policies.slices import check_slices, mean_train_flops_S
+from curricula.policies.slices import check_slices
 from curricula.policies.staged import Staged
 from curricula.policy import CurriculumPolicy
 from curricula.types import ExampleTable, RunState, StagePlan, Supervision
@@ -45,7 +45,7 @@ class Sequential(CurriculumPolicy):
         Raises:
             ValueError: no example offers one of the two; the message names those offered.
         """
-        cost_S = mean_train_flops_S(table)
+        cost_S = table.mean_train_flops_S
         first_flops = (1.0 - self.fraction_of_examples) * cost_S[table.supervision_index(self.first)]
         then_flops = self.fraction_of_examples * cost_S[table.supervision_index(self.then)]
         return float(then_flops / (first_flops + then_flops))

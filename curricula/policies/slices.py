@@ -6,7 +6,7 @@ from dataclasses import dataclass
 
 import numpy as np
 
-from curricula.types import ExampleTable, Floats, RunState
+from curricula.types import RunState
 
 STEP_ROWS = 64
 """Rows that a slice must at least pay for: one optimizer step, about."""
@@ -41,7 +41,7 @@ def next_slice(state: RunState, *, shares: tuple[float, ...], slices: int) -> Sl
     slice could not use goes to the next. After the last one there is one clean-up slice, if probes returned enough.
     """
     remaining_flops = state.remaining_flops
-    cost_S = mean_train_flops_S(state.train)
+    cost_S = state.train.mean_train_flops_S
     if not np.isfinite(cost_S).any():
         return None
     # The first stage is planned whatever it costs: the controller then says how much too small the budget is.
@@ -63,14 +63,6 @@ def next_slice(state: RunState, *, shares: tuple[float, ...], slices: int) -> Sl
         if left_flops >= step_flops:
             return Slice(phase=phases[number], number=number, of=count, budget_flops=left_flops, last=False)
     return Slice(phase=phases[-1], number=count - 1, of=count, budget_flops=remaining_flops, last=True)
-
-
-def mean_train_flops_S(table: ExampleTable) -> Floats:
-    """Mean FLOPs of one training pass over an example, by supervision; NaN where no example offers it."""
-    offered_NS = table.offered_NS
-    count_S = offered_NS.sum(axis=0)
-    total_S = np.where(offered_NS, table.train_flops_NS, 0.0).sum(axis=0)
-    return np.where(count_S > 0, total_S / np.maximum(count_S, 1), np.nan)
 
 
 def check_slices(policy: str, slices: int, probe_examples: int) -> None:

@@ -13,7 +13,6 @@ import pytest
 
 from curricula.contract import check_policies
 from curricula.policies import Adaptive, Fixed, Mixed, Routed, Sequential, Staged
-from curricula.policies.slices import mean_train_flops_S
 from curricula.policy import CurriculumPolicy
 from curricula.probes import draw_probe, probe_reserve_flops
 from curricula.rehearsal import accuracy_F, rehearse_stages
@@ -51,7 +50,7 @@ def test_sequential_draws_the_fraction_of_examples_asked_for(fraction: float) ->
 
 def test_sequential_share_follows_its_stated_arithmetic() -> None:
     table = rehearsal_of(1).state.train
-    cost_S = mean_train_flops_S(table)
+    cost_S = table.mean_train_flops_S
     answer, reasoning = cost_S[0], cost_S[-1]
     share = Sequential(fraction_of_examples=0.25).then_flops_share(table)
     assert share == pytest.approx(0.25 * reasoning / (0.25 * reasoning + 0.75 * answer))
