@@ -12,11 +12,12 @@ from evaluators.accuracy import wilson
 from experiments.rate_cells import Line
 
 
-def mean_losses(lines: Sequence[Line]) -> dict[float, float]:
+def mean_losses(lines: Sequence[Line], *, in_domain: bool = False) -> dict[float, float]:
     """Mean loss over seeds by rate, the rates ascending; infinite where a seed diverged."""
     losses: dict[float, list[float]] = {}
     for line in sorted(lines, key=lambda line: (line.cell.rate, line.cell.seed)):
-        losses.setdefault(line.cell.rate, []).append(math.inf if line.loss is None else line.loss)
+        loss = line.in_domain_loss if in_domain else line.loss
+        losses.setdefault(line.cell.rate, []).append(math.inf if loss is None else loss)
     return {rate: sum(found) / len(found) for rate, found in losses.items()}
 
 
@@ -42,6 +43,7 @@ def grid_table(lines: Sequence[Line]) -> dict[str, Json]:
                 "supervision": supervision,
                 "best_rate": best,
                 "edge": edge,
+                "best_in_domain_rate": best_rate(mean_losses(grid, in_domain=True))[0],
                 "rates": [_rate_row([line for line in grid if line.cell.rate == rate]) for rate in losses],
             }
         )
