@@ -12,11 +12,15 @@ from evaluators.accuracy import wilson
 from experiments.rate_cells import Line
 
 
-def mean_losses(lines: Sequence[Line], *, in_domain: bool = False) -> dict[float, float]:
-    """Mean loss over seeds by rate, the rates ascending; infinite where a seed diverged."""
+def mean_losses(lines: Sequence[Line], *, transfer: bool = False) -> dict[float, float]:
+    """Mean loss over seeds by rate, the rates ascending; infinite where a seed diverged.
+
+    In domain, where rates differ by what was learnt. With `transfer`, over all of dev: what cannot be learnt from
+    these targets is worst where most was, and would choose a rate that learns less.
+    """
     losses: dict[float, list[float]] = {}
     for line in sorted(lines, key=lambda line: (line.cell.rate, line.cell.seed)):
-        loss = line.in_domain_loss if in_domain else line.loss
+        loss = line.loss if transfer else line.in_domain_loss
         losses.setdefault(line.cell.rate, []).append(math.inf if loss is None else loss)
     return {rate: sum(found) / len(found) for rate, found in losses.items()}
 
@@ -43,7 +47,7 @@ def grid_table(lines: Sequence[Line]) -> dict[str, Json]:
                 "supervision": supervision,
                 "best_rate": best,
                 "edge": edge,
-                "best_in_domain_rate": best_rate(mean_losses(grid, in_domain=True))[0],
+                "best_rate_with_transfer": best_rate(mean_losses(grid, transfer=True))[0],
                 "rates": [_rate_row([line for line in grid if line.cell.rate == rate]) for rate in losses],
             }
         )
@@ -59,8 +63,8 @@ def _rate_row(lines: Sequence[Line]) -> dict[str, Json]:
         "rate": ordered[0].cell.rate,
         "loss": loss if math.isfinite(loss) else None,
         "seeds": [line.cell.seed for line in ordered],
-        "losses": [line.loss for line in ordered],
-        "in_domain_losses": [line.in_domain_loss for line in ordered],
+        "losses": [line.in_domain_loss for line in ordered],
+        "losses_with_transfer": [line.loss for line in ordered],
         "accuracy": correct / questions,
         "ci95": list(wilson(correct, questions)),
     }

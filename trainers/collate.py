@@ -41,6 +41,11 @@ class Rows:
         """Tokens of each row's target, the end token counted."""
         return self.store.target_tokens_NS[self.example_R, self.supervision_R]
 
+    @cached_property
+    def thinking_tokens_R(self) -> NDArray[np.int32]:
+        """Tokens of each row's think block, with which its target begins; 0 where it has none."""
+        return self.store.thinking_tokens_NS[self.example_R, self.supervision_R]
+
 
 @dataclass(frozen=True, kw_only=True, eq=False)
 class Batch:

@@ -17,6 +17,7 @@ from trainers.checkpoint import trained_parameters
 from trainers.collate import Rows, collate
 from trainers.jobs import NotFiniteError, Precision, StageError, StageProgress
 from trainers.objectives.objective import Objective
+from trainers.spans import SpanWeights
 
 _MEMORY_MESSAGES = ("not enough memory", "DefaultCPUAllocator", "can't allocate memory", "out of memory")
 """Of which a RuntimeError says one where memory ran out: on a CPU it has no class of its own."""
@@ -60,6 +61,7 @@ class RunningStage:
     rates: Sequence[float]  # learning rate of each step
     rows: Rows
     loss_weight_R: NDArray[np.float64] | None
+    spans: SpanWeights | None
     objective: Objective
     tally: Tally
     progress: StageProgress
@@ -149,7 +151,7 @@ class StageSFTTrainer(SFTTrainer):
         inputs: Mapping[str, Step],
         num_items_in_batch: torch.Tensor | int | None = None,
     ) -> torch.Tensor:
-        """Forward and backward of one optimizer step; its mean loss in nats per supervised token, a scalar.
+        """Forward and backward of one optimizer step; its mean loss over supervised tokens as weighted, a scalar.
 
         Where memory runs out, the step is done again from its beginning with micro-batches of half the size. The
         weights are as they were: they change only after this.
@@ -171,6 +173,8 @@ class StageSFTTrainer(SFTTrainer):
     def _compute(self, model: PreTrainedModel, step: Step) -> list[Computed] | MicroBatch:
         """All micro-batches of a step, forward and backward; or the first one that there was no memory for."""
         computed = []
+        spans = self.running.spans
+        weight = step.supervised_tokens if spans is None else spans.total(step.row_B)
         for planned in step.micro_batches:
             limit = self.memory_micro_batch_tokens
             parts = (
@@ -180,15 +184,15 @@ class StageSFTTrainer(SFTTrainer):
             )
             for batch in parts:
                 try:
-                    computed.append(self._forward_and_backward(model, batch, step_tokens=step.supervised_tokens))
+                    computed.append(self._forward_and_backward(model, batch, step_weight=weight))
                 except RuntimeError as error:
                     if not is_out_of_memory(error):
                         raise
                     return batch  # what was computed of it must be let go before the next attempt
         return computed
 
-    def _forward_and_backward(self, model: PreTrainedModel, batch: MicroBatch, *, step_tokens: int) -> Computed:
-        """One micro-batch: its share of the step's loss is its nats divided by the step's supervised tokens."""
+    def _forward_and_backward(self, model: PreTrainedModel, batch: MicroBatch, *, step_weight: float) -> Computed:
+        """One micro-batch: its share of the step's loss is its own, summed, over the weight of the step's tokens."""
         running = self.running
         tensors = collate(running.rows, batch, pad_id=self.pad_id, device=self.args.device)
         with packed_attention(model), training_precision(self.args.device, self.precision):
@@ -198,7 +202,10 @@ class StageSFTTrainer(SFTTrainer):
         if running.loss_weight_R is not None:
             weight_B = torch.from_numpy(running.loss_weight_R[batch.row_B]).to(loss_H)
             loss_H = loss_H * weight_B[tensors.row_H]
-        loss = loss_H.sum() / step_tokens
+        if running.spans is not None:
+            weight_H = running.spans.of_tokens(batch.row_B, size=batch.head_positions)
+            loss_H = loss_H * torch.from_numpy(weight_H).to(loss_H)
+        loss = loss_H.sum() / step_weight
         with packed_attention(model):  # which recomputes activations, where that is asked for
             self.accelerator.backward(loss)
         return Computed(batch=batch, loss=loss.detach(), nats_B=nats_B)

@@ -8,6 +8,7 @@ so any worker can run any stage; one that still holds the right state skips the 
 
 from __future__ import annotations
 
+import dataclasses
 import time
 from pathlib import Path
 
@@ -19,6 +20,7 @@ from transformers.modeling_layers import GradientCheckpointingLayer
 from transformers.trainer_callback import PrinterCallback
 from trl.trainer.sft_config import SFTConfig
 
+from curricula.recipe import Recipe
 from trainers.attention import packed_attention
 from trainers.batches import (
     BatchSizes,
@@ -36,15 +38,18 @@ from trainers.checkpoint import (
     trained_parameters,
 )
 from trainers.collate import Rows, collate, supervised_logits, token_losses
+from trainers.components import trained_by
 from trainers.jobs import Precision, StageError, StageJob, StageOutcome, StageProgress
-from trainers.objectives.objective import text_losses
+from trainers.objectives.objective import Objective, text_losses
 from trainers.order import rows_digest
 from trainers.pricing.flops import ModelShape
+from trainers.pricing.recipes import recipe_price
 from trainers.pricing.step_price import StepPrice
 from trainers.pricing.tuning import EVERYTHING, Tuning
 from trainers.process import return_freed_memory
 from trainers.schedule import Schedule
 from trainers.sft import RunningStage, StageSFTTrainer, Tally, refuse_weights, training_precision
+from trainers.spans import span_weights
 from trainers.student import Student
 from trainers.tokens import TokenStore
 
@@ -75,6 +80,10 @@ class StageTrainer:
             tuning: what the student's adapters and frozen weights come to, for the price; and whether activations
                 are recomputed.
         """
+        if tuning.recompute:
+            student.model.activation_checkpointing_enable()
+            student.model.disable_input_require_grads()  # else frozen blocks would be computed backwards too
+            tuning = dataclasses.replace(tuning, marked_input=False)
         self.student, self.store, self.shape, self.sizes, self.tuning = student, store, shape, sizes, tuning
         self.schedule, self.checkpoints = schedule, checkpoints
         self.drawn: dict[str, int] = {}
@@ -83,10 +92,6 @@ class StageTrainer:
         self.frozen = frozen_digest(student.model)
         trained = trained_parameters(student.model).values()
         self.optimizer = torch.optim.AdamW(trained, lr=1.0, betas=ADAM_BETAS, weight_decay=0.0, fused=True)
-        if tuning.recompute:
-            student.model.activation_checkpointing_enable()
-            if not tuning.marked_input:
-                student.model.disable_input_require_grads()
         config = SFTConfig(
             output_dir=str(checkpoints / ".trl"),
             seed=seed,
@@ -126,6 +131,16 @@ class StageTrainer:
         restore_state(self.student.model, self.optimizer, state, frozen=self.frozen)
         self.drawn, self.held = dict(state.drawn), checkpoint
 
+    def objective(self, recipe: Recipe) -> Objective:
+        """What a stage with that recipe minimises.
+
+        Raises:
+            StageError: it takes a white-box teacher.
+        """
+        if recipe.asks_teacher:
+            raise StageError("a recipe with logits or hidden needs a white-box teacher, and this run has none")
+        return text_losses
+
     def plan(self, job: StageJob, drawn: int) -> tuple[tuple[Step, ...], int]:
         """The steps that a job's ceiling buys, `drawn` rows into its data order, and the price of one more."""
         rows = Rows(store=self.store, example_R=job.example_R, supervision_R=job.supervision_R)
@@ -133,7 +148,7 @@ class StageTrainer:
             prompt_tokens_R=rows.prompt_tokens_R,
             target_tokens_R=rows.target_tokens_R,
             share_R=job.share_R,
-            price=StepPrice(shape=self.shape, tuning=self.tuning).flops,
+            price=recipe_price(job.recipe, shape=self.shape, run=self.tuning).flops,
             sizes=self.sizes,
             ceiling_flops=job.ceiling_flops,
             seed=job.seed,
@@ -146,7 +161,8 @@ class StageTrainer:
 
         Raises:
             NotFiniteError: a loss or a weight is not finite; nothing is saved.
-            StageError: there is no memory for one row, or the checkpoint to start from is not what was recorded.
+            StageError: there is no memory for one row, the checkpoint to start from is not what was recorded, or this
+                student cannot be trained by the job's recipe.
         """
         self.progress = StageProgress()  # first: who watches must not take the last stage's for this one's
         if job.start is not None:
@@ -159,20 +175,23 @@ class StageTrainer:
         if not steps:
             return self._outcome(steps, next_step_flops, tally, digest="", train_seconds=0.0)
         rows = Rows(store=self.store, example_R=job.example_R, supervision_R=job.supervision_R)
+        spans, objective = span_weights(rows, job.recipe), self.objective(job.recipe)
         self.progress.started = time.monotonic()
         self.trainer.running = RunningStage(
             steps=steps,
             rates=self._rates(job, steps, rows.target_tokens_R),
             rows=rows,
             loss_weight_R=job.loss_weight_R,
-            objective=text_losses,
+            spans=spans,
+            objective=objective,
             tally=tally,
             progress=self.progress,
         )
         self.held = "(in training)"  # matches no checkpoint: a stage that fails leaves nothing to build on
         self._training_mode()
         began = time.monotonic()
-        self.trainer.train()
+        with trained_by(self.student.model, job.recipe):
+            self.trainer.train()
         train_seconds = time.monotonic() - began
         refuse_weights(self.student.model, steps)
         self.drawn[key] = self.drawn.get(key, 0) + sum(step.rows for step in steps)

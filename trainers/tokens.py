@@ -19,12 +19,12 @@ from pathlib import Path
 
 import numpy as np
 from numpy.typing import NDArray
-from transformers import PreTrainedTokenizerBase
+from transformers import BatchEncoding, PreTrainedTokenizerBase
 
 from curricula.corpus import Corpus
-from curricula.rendering import THINK_OPEN, messages, prompt_text
+from curricula.rendering import THINK_CLOSE, THINK_OPEN, messages, prompt_text
 
-FORMAT = "1"  # of the files; part of their key
+FORMAT = "2"  # of the files; part of their key
 IGNORED_LABEL = -100
 
 
@@ -40,6 +40,7 @@ class TokenStore:
     prompt_tokens_N: NDArray[np.int32]
     target_start_NS: NDArray[np.int64]
     target_tokens_NS: NDArray[np.int32]  # end token included; -1 where not offered
+    thinking_tokens_NS: NDArray[np.int32]  # of them, those up to the end of the think block; 0 where there is none
     too_long_NS: NDArray[np.bool_]  # offered by the corpus, left out here for length
     think_prefix: tuple[int, ...]  # the ids a thinking target opens with
 
@@ -106,22 +107,25 @@ def open_tokens(corpus: Corpus, tokenizer: PreTrainedTokenizerBase, *, max_token
         prompt_tokens_N=arrays["prompt_tokens_N"],
         target_start_NS=arrays["target_start_NS"],
         target_tokens_NS=arrays["target_tokens_NS"],
+        thinking_tokens_NS=arrays["thinking_tokens_NS"],
         too_long_NS=arrays["too_long_NS"],
-        think_prefix=tuple(_encode(tokenizer, [THINK_OPEN])[0]),
+        think_prefix=tuple(_encode(tokenizer, [THINK_OPEN])["input_ids"][0]),
     )
     if (store.target_tokens_NS < 0).all():
         raise ValueError(f"every row of the corpus is longer than max_tokens={max_tokens}; raise it")
     return store
 
 
-def _encode(tokenizer: PreTrainedTokenizerBase, texts: Sequence[str]) -> list[list[int]]:
-    return tokenizer(list(texts), add_special_tokens=False, return_attention_mask=False)["input_ids"] if texts else []
+def _encode(tokenizer: PreTrainedTokenizerBase, texts: Sequence[str]) -> BatchEncoding:
+    return tokenizer(list(texts), add_special_tokens=False, return_attention_mask=False)
 
 
 def _tokenize(corpus: Corpus, tokenizer: PreTrainedTokenizerBase, *, max_tokens: int) -> dict[str, NDArray[np.generic]]:
     """All arrays of a store, by name."""
-    prompts = _encode(tokenizer, render_prompts(corpus, tokenizer))
-    targets = _encode(tokenizer, corpus.targets["text"].to_pylist())
+    prompts = _encode(tokenizer, render_prompts(corpus, tokenizer))["input_ids"]
+    texts = corpus.targets["text"].to_pylist()
+    encoded = _encode(tokenizer, texts)
+    targets = encoded["input_ids"]
     prompt_tokens_N = np.array([len(ids) for ids in prompts], dtype=np.int32)
     tokens_T = np.array([len(ids) + 1 for ids in targets], dtype=np.int64)
     start_T = int(prompt_tokens_N.sum()) + np.cumsum(tokens_T) - tokens_T
@@ -137,6 +141,7 @@ def _tokenize(corpus: Corpus, tokenizer: PreTrainedTokenizerBase, *, max_tokens:
     offered_NS = row_NS >= 0
     target_tokens_NS = np.where(offered_NS, tokens_T[row_NS], -1).astype(np.int32)
     target_start_NS = np.where(offered_NS, start_T[row_NS], 0)
+    thinking_tokens_NS = np.where(offered_NS, _thinking_tokens(tokenizer, texts, encoded)[row_NS], 0)
     too_long_NS = offered_NS & (target_tokens_NS + prompt_tokens_N[:, None] > max_tokens)
     target_tokens_NS[too_long_NS] = -1
     return {
@@ -145,8 +150,25 @@ def _tokenize(corpus: Corpus, tokenizer: PreTrainedTokenizerBase, *, max_tokens:
         "prompt_tokens_N": prompt_tokens_N,
         "target_start_NS": target_start_NS,
         "target_tokens_NS": target_tokens_NS,
+        "thinking_tokens_NS": thinking_tokens_NS,
         "too_long_NS": too_long_NS,
     }
+
+
+def _thinking_tokens(
+    tokenizer: PreTrainedTokenizerBase, texts: Sequence[str], encoded: BatchEncoding
+) -> NDArray[np.int32]:
+    """Tokens of each text (T,) up to the end of its think block, counted in the tokens of the whole text.
+
+    A tokenizer may split the closing tag, or join its end with what follows: the token that holds its last character
+    is the block's last. One that is written in Python does not say which that is; it is asked for the block alone.
+    """
+    end_T = [text.find(THINK_CLOSE) + len(THINK_CLOSE) if THINK_CLOSE in text else 0 for text in texts]
+    if not encoded.is_fast:
+        blocks = [text[:end] for text, end in zip(texts, end_T, strict=True)]
+        return np.array([len(ids) for ids in _encode(tokenizer, blocks)["input_ids"]], dtype=np.int32)
+    last_T = [encoded.char_to_token(row, end - 1) if end else -1 for row, end in enumerate(end_T)]
+    return np.array(last_T, dtype=np.int32) + 1
 
 
 def _write_aside(folder: Path, arrays: dict[str, NDArray[np.generic]]) -> None:

@@ -22,6 +22,7 @@ def random_store(
         prompt_tokens_N=prompts,
         target_start_NS=(prompts.sum() + np.cumsum(targets, dtype=np.int64) - targets)[:, None],
         target_tokens_NS=targets[:, None],
+        thinking_tokens_NS=np.zeros((len(prompts), 1), dtype=np.int32),
         too_long_NS=np.zeros((len(prompts), 1), dtype=bool),
         think_prefix=(1,),
     )
