@@ -231,4 +231,5 @@ def _result(state: RunState, order: Order, stage: Trained, measured: Measured, *
         score_M=measured.score_M,
         score_example_M=plan.score_example_M,
         score_supervision_M=plan.score_supervision_M,
+        recipe=plan.recipe,
     )

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import dataclasses
 import hashlib
 from collections.abc import Mapping
 from typing import cast
@@ -9,6 +10,7 @@ from typing import cast
 import numpy as np
 
 from controller.config import Json
+from curricula.recipe import Recipe, Rollouts
 from curricula.types import Charge, ProbeOutcomes, Purpose, StageResult, TrainingLoss
 
 
@@ -47,6 +49,7 @@ def encode(result: StageResult, *, forks: int, arrays_digest: str) -> dict[str, 
             "output_tokens": probe.output_tokens_P.tolist(),
             "loss": [None if np.isnan(loss) else loss for loss in probe.loss_P.tolist()],
         },
+        "recipe": recipe_changes(result.recipe),
         "arrays_digest": arrays_digest,
     }
 
@@ -86,7 +89,27 @@ def decode(line: Mapping[str, Json], arrays: Mapping[str, np.ndarray]) -> StageR
         score_M=arrays["score_M"] if scored else None,
         score_example_M=arrays["score_example_M"] if scored else None,
         score_supervision_M=arrays["score_supervision_M"] if scored else None,
+        recipe=_recipe(cast(Mapping[str, Json], line.get("recipe", {}))),  # older lines have none
     )
+
+
+def recipe_changes(recipe: Recipe) -> dict[str, Json]:
+    """The fields of a recipe that are not their defaults, by name."""
+    plain = dataclasses.asdict(Recipe())
+    fields = dataclasses.asdict(recipe)
+    return {name: cast(Json, value) for name, value in fields.items() if value != plain[name]}
+
+
+def _recipe(fields: Mapping[str, Json]) -> Recipe:
+    changes: dict[str, object] = dict(fields)
+    if "components" in fields:
+        changes["components"] = tuple(cast(list[str], fields["components"]))
+    if "layers" in fields:
+        changes["layers"] = tuple((student, teacher) for student, teacher in cast(list[list[int]], fields["layers"]))
+    if "rollouts" in fields:
+        rollouts = cast(dict[str, object], fields["rollouts"])
+        changes["rollouts"] = dataclasses.replace(Rollouts(max_tokens=1), **rollouts)
+    return dataclasses.replace(Recipe(), **changes)
 
 
 def _charge(charge: Mapping[str, Json]) -> Charge:

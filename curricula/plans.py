@@ -5,7 +5,8 @@ from __future__ import annotations
 import numpy as np
 from numpy.typing import NDArray
 
-from curricula.types import ExampleTable, ProbePlan, RunState, StagePlan
+from curricula.recipe import Recipe
+from curricula.types import ExampleTable, ProbePlan, RunState, StagePlan, Supervision
 
 PROBE_MODES = frozenset({"free", "think", "no_think"})
 
@@ -19,8 +20,8 @@ def check_plan(state: RunState, plan: StagePlan) -> None:
 
     Raises:
         PlanError: rows out of range or not offered, shares that are not positive and finite, an unknown
-            checkpoint, or a ceiling beyond what is left. What the probe and the scores reserve beside the ceiling is
-            for whoever pays to add.
+            checkpoint, a recipe that would train nothing of a component or of a row, or a ceiling beyond what is
+            left. What the probe and the scores reserve beside the ceiling is for whoever pays to add.
     """
     rows = f"stage {plan.name!r}: "
     if not len(plan.example_R) == len(plan.supervision_R) == len(plan.share_R) >= 1:
@@ -34,6 +35,7 @@ def check_plan(state: RunState, plan: StagePlan) -> None:
         if len(plan.loss_weight_R) != len(plan.example_R):
             raise PlanError(f"{rows}loss_weight_R must have one weight a row, got {len(plan.loss_weight_R)}")
         _check_positive(f"{rows}loss_weight_R", plan.loss_weight_R)
+    _check_recipe(rows, plan.recipe, state.train.supervisions, plan.supervision_R)
     if plan.start is not None and plan.start not in state.checkpoints:
         known = ", ".join(state.checkpoints) or "none"
         raise PlanError(f"{rows}start is {plan.start!r}, but the checkpoints on disk are: {known}")
@@ -71,6 +73,24 @@ def _check_positive(what: str, value: NDArray[np.float64]) -> None:
     wrong = np.flatnonzero(~(np.isfinite(value) & (value > 0)))
     if len(wrong):
         raise PlanError(f"{what} must be positive and finite, got {value[wrong[0]]} in row {int(wrong[0])}")
+
+
+def _check_recipe(rows: str, recipe: Recipe, supervisions: tuple[str, ...], column: NDArray[np.int32]) -> None:
+    """What can be said of a recipe without a student; its layers, ties and adapters are for the trainer to know."""
+    if recipe.detached and not recipe.hidden and "lower" in recipe.components:
+        raise PlanError(
+            f"{rows}detached cuts the lower blocks off from text and logits, and hidden is 0, so nothing would train "
+            "them; align some of them, or name components without lower"
+        )
+    if recipe.answer_weight == 0:
+        thinks_S = np.array([Supervision.parse(name).thinks for name in supervisions])
+        silent = np.flatnonzero(~thinks_S[column])
+        if len(silent):
+            name = supervisions[column[silent[0]]]
+            raise PlanError(
+                f"{rows}answer_weight is 0, but row {int(silent[0])} shows {name}, which is all answer: nothing of it "
+                "would be trained on"
+            )
 
 
 def _check_probe(rows: str, table: ExampleTable, probe: ProbePlan) -> None:

@@ -342,6 +342,7 @@ class StageResult:
     score_M: NDArray[np.float32] | None  # bought losses, row by row of the plan's scores
     score_example_M: Ints | None
     score_supervision_M: Ints | None
+    recipe: Recipe = dataclasses.field(default_factory=Recipe)
 
     @property
     def spent_flops(self) -> int:

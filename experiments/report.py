@@ -6,12 +6,14 @@ python -m experiments.report runs/first     rewrites runs/first/report.html
 from __future__ import annotations
 
 import html
+import json
 from collections.abc import Mapping, Sequence
 from pathlib import Path
 
 import yaml
 from jsonargparse import auto_cli
 
+from controller.encoding import recipe_changes
 from controller.record import read_run
 from curricula.types import BUDGET_PURPOSES, StageResult
 from evaluators.accuracy import Score, wilson
@@ -197,9 +199,9 @@ def _stage_table(results: Sequence[StageResult]) -> str:
             successes = int(result.probe.solved_P[free].sum())
             probe = accuracy_text(successes / len(free), wilson(successes, len(free)))
         start = "" if result.start is None else result.start
-        rows.append(
-            (result.checkpoint, start, result.name, f"{result.steps:,}", flops_text(result.spent_flops), probe, mix)
-        )
+        recipe = "; ".join(f"{name} {json.dumps(value)}" for name, value in recipe_changes(result.recipe).items())
+        name = f"{result.name} ({recipe})" if recipe else result.name
+        rows.append((result.checkpoint, start, name, f"{result.steps:,}", flops_text(result.spent_flops), probe, mix))
     return _table(
         ("checkpoint", "from", "stage", "steps", "FLOPs", "probe accuracy [95%]", "mix (share of examples)"), rows
     )

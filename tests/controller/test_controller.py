@@ -16,6 +16,7 @@ from controller.ledger import OverspentError
 from curricula.plans import PlanError
 from curricula.policies import Fixed, Mixed, Routed, Sequential, Staged
 from curricula.policy import CurriculumPolicy, plan_uniform
+from curricula.recipe import Recipe
 from curricula.types import ProbePlan, RunState, StagePlan
 from tests.controller.worlds import FakeRecord, FakeStudents, fresh_state
 
@@ -125,6 +126,8 @@ def test_a_last_probe_that_does_not_fit_gives_way_to_training() -> None:
         (("start", "0007"), "start is '0007'"),
         (("probe", ProbePlan(example_P=np.array([12], dtype=np.int32))), "outside the 12"),
         (("ceiling_flops", 0), "ceiling_flops must be positive"),
+        (("recipe", Recipe(detached=True)), "hidden is 0, so nothing would train them"),
+        (("recipe", Recipe(answer_weight=0.0)), "row 0 shows answer, which is all answer"),
     ],
     ids=lambda value: str(value)[:30],
 )

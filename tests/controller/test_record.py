@@ -16,6 +16,7 @@ from controller.config import Json
 from controller.controller import run
 from controller.record import RunFolder, RunFolderError, read_run
 from curricula.policies import Fixed
+from curricula.recipe import Recipe, Rollouts
 from curricula.types import RunState, StageResult
 from tests.controller.worlds import FakeRecord, FakeStudents, fresh_state
 
@@ -71,6 +72,34 @@ def test_what_was_appended_is_read_back_exactly(tmp_path: Path) -> None:
     read = read_run(tmp_path / "run").results
     assert len(read) == len(history) > 3
     assert all(_same(ours, theirs) for ours, theirs in zip(history, read, strict=True))
+
+
+@pytest.mark.parametrize(
+    ("recipe", "changes"),
+    [
+        (Recipe(), {}),
+        (
+            Recipe(text=0.0, hidden=0.5, layers=((1, 2), (2, 5)), components=("embeddings", "lower")),
+            {"text": 0.0, "hidden": 0.5, "layers": [[1, 2], [2, 5]], "components": ["embeddings", "lower"]},
+        ),
+        (
+            Recipe(rate_multiplier=0.5, text=0.0, logits=1.0, rollouts=Rollouts(max_tokens=64)),
+            {
+                **{"rate_multiplier": 0.5, "text": 0.0, "logits": 1.0},
+                "rollouts": {"max_tokens": 64, "temperature": 1.0},
+            },
+        ),
+    ],
+    ids=["default", "hidden", "rollouts"],
+)
+def test_a_stage_line_holds_what_its_recipe_changes(recipe: Recipe, changes: dict[str, Json], tmp_path: Path) -> None:
+    stage = dataclasses.replace(_history().history[0], recipe=recipe)
+    with _folder(tmp_path / "run", (stage,)):
+        pass
+    (line,) = (tmp_path / "run" / "stages.jsonl").read_text().splitlines()
+    assert json.loads(line)["recipe"] == changes
+    (read,) = read_run(tmp_path / "run").results
+    assert read.recipe == recipe and _same(read, stage)
 
 
 def test_a_line_cut_off_by_a_kill_is_dropped_and_the_file_mended(tmp_path: Path) -> None:
