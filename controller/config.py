@@ -5,12 +5,14 @@ from __future__ import annotations
 import dataclasses
 import hashlib
 import json
+import math
 import os
 from collections.abc import Mapping
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Literal
 
+from controller.ledger import Unit
 from curricula.policy import CurriculumPolicy
 from curricula.procedural import FAMILIES
 from trainers.jobs import Precision
@@ -25,6 +27,10 @@ PROCEDURAL: dict[str, tuple[str, ...]] = {
 }
 """The corpora that are made here, by name, and their families."""
 
+DEFAULT_FLOPS = 6_000_000_000_000
+DOLLARS_PER_HOUR: Mapping[str, float] = {"cpu": 0.05, "cuda": 3.0}
+"""Of one core, and of one GPU with all its host: of the order of what clouds ask for, an assumption and no offer."""
+
 
 @dataclass(frozen=True, kw_only=True)
 class RunConfig:
@@ -37,7 +43,11 @@ class RunConfig:
     policy: CurriculumPolicy
     student: str = "tiny"  # tiny-0.2m, tiny, tiny-3m, a Hugging Face folder or id, or a .gguf file
     corpus: str = "procedural"  # procedural, procedural-all, a saved corpus, a GSM8K folder, or a .jsonl or .parquet
-    total_flops: float = 6e12  # the one budget: training, probes and bought features
+    total_flops: float | None = None  # the one budget: training, probes and bought features; 6e12 where none is given
+    total_tokens: float | None = None  # ... in unpadded tokens read and written
+    total_seconds: float | None = None  # ... in seconds of workers, those side by side each counted
+    total_dollars: float | None = None  # ... in those seconds at their price
+    dollars_per_hour: dict[str, float] | None = None  # price of a core (cpu) and of a GPU (cuda); 0.05 and 3 where none
     seed: int = 0
     final_split: Literal["dev", "test"] = "dev"  # test is opened once, for the configuration you report
     eval_examples: int | None = None  # questions of the final evaluation, by hash; all where none
@@ -58,8 +68,17 @@ class RunConfig:
     schedule: Schedule = field(default_factory=Schedule)
 
     def __post_init__(self) -> None:
+        if len(self._budgets) > 1:
+            given = " and ".join(f"total_{unit}" for unit in self._budgets)
+            raise ValueError(f"a run has one budget, and {given} are given; leave out, or set to null, all but one")
+        unknown = sorted(set(self.dollars_per_hour or {}) - set(DOLLARS_PER_HOUR))
+        if unknown:
+            raise ValueError(f"dollars_per_hour: no price is asked for {unknown[0]!r}; there are cpu and cuda")
         checks = {
-            "total_flops": self.total_flops >= 1,
+            **{f"total_{unit}": _is_amount(unit, total) for unit, total in self._budgets.items()},
+            "dollars_per_hour": all(
+                math.isfinite(price) and price >= 0 for price in (self.dollars_per_hour or {}).values()
+            ),
             "seed": self.seed >= 0,
             "eval_examples": self.eval_examples is None or self.eval_examples >= 1,
             "max_tokens": self.max_tokens is None or self.max_tokens >= 2,
@@ -77,6 +96,27 @@ class RunConfig:
                 raise ValueError(f"{name} must be positive, got {dataclasses.asdict(self)[name]}")
         if self.lora_rank is None and self.lora_alpha is not None:
             raise ValueError(f"lora_alpha={self.lora_alpha} scales adapters, and there are none; set lora_rank too")
+
+    @property
+    def _budgets(self) -> dict[Unit, float]:
+        given: dict[Unit, float | None] = {
+            "flops": self.total_flops,
+            "tokens": self.total_tokens,
+            "seconds": self.total_seconds,
+            "dollars": self.total_dollars,
+        }
+        return {unit: total for unit, total in given.items() if total is not None}
+
+    @property
+    def budget(self) -> tuple[Unit, float]:
+        """The unit of the one budget, and its amount: whole of FLOPs and tokens."""
+        for unit, total in self._budgets.items():
+            return unit, int(total) if unit in ("flops", "tokens") else total
+        return "flops", DEFAULT_FLOPS
+
+
+def _is_amount(unit: Unit, total: float) -> bool:
+    return math.isfinite(total) and (total >= 1 if unit in ("flops", "tokens") else total > 0)
 
 
 def user_cache() -> Path:

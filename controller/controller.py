@@ -9,18 +9,28 @@
 from __future__ import annotations
 
 import dataclasses
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from typing import Protocol
 
 import numpy as np
 from numpy.typing import NDArray
 
-from controller.ledger import Ledger, Reservation
+from controller.ledger import UNIT_NAMES, Ledger, Reservation
 from curricula.digest import plan_digest
 from curricula.plans import PlanError, check_plan
 from curricula.policy import CurriculumPolicy
-from curricula.types import Charge, ProbeOutcomes, RunState, StagePlan, StageResult, TrainingLoss
+from curricula.types import (
+    Charge,
+    Cost,
+    ProbeOutcomes,
+    Purpose,
+    RunState,
+    StagePlan,
+    StageResult,
+    TrainingLoss,
+)
+from trainers.jobs import Allowance
 
 
 @dataclass(frozen=True, kw_only=True, eq=False)
@@ -32,7 +42,9 @@ class Order:
     start_digest: str | None  # what its state must be
     checkpoint: str  # name to save under
     train_flops: int  # granted
+    allowance: Allowance | None  # granted of a budget that is not in FLOPs
     spent_flops: int  # by the run before this round
+    total_flops: int  # what the budget comes to
 
 
 @dataclass(frozen=True, kw_only=True, eq=False)
@@ -40,8 +52,9 @@ class Trained:
     """What training a stage gave. `steps` is 0, and there is no checkpoint, where the grant buys no step."""
 
     steps: int
-    next_step_flops: int  # what one step more would have cost
+    next_step: Cost  # what one step more would have taken, in FLOPs and tokens
     charge: Charge
+    seconds: float  # of the worker
     state_digest: str
     losses: tuple[TrainingLoss, ...]
     mix: tuple[tuple[str, int, int], ...]
@@ -56,6 +69,7 @@ class Measured:
     probe: ProbeOutcomes | None
     score_M: NDArray[np.float32] | None
     charges: tuple[Charge, ...]
+    seconds: Mapping[Purpose, float]  # of workers
 
 
 class Trainer(Protocol):
@@ -69,8 +83,8 @@ class Trainer(Protocol):
 class Evaluator(Protocol):
     """Measures what a plan asks for."""
 
-    def measure_ceiling_flops(self, plan: StagePlan) -> int:
-        """The most that the plan's probe and scores can cost, exactly."""
+    def measure_ceiling(self, plan: StagePlan) -> Cost:
+        """The most that the plan's probe and scores can cost in FLOPs and tokens, exactly."""
         ...
 
     def measure(self, plan: StagePlan, checkpoint: str) -> Measured:
@@ -81,8 +95,8 @@ class Evaluator(Protocol):
 class Record(Protocol):
     """Remembers rounds, and keeps checkpoints."""
 
-    def append(self, results: Sequence[StageResult]) -> None:
-        """Remember a whole round."""
+    def append(self, results: Sequence[StageResult], seconds: Sequence[Mapping[Purpose, float]]) -> None:
+        """Remember a whole round, and the seconds of workers that each stage of it took."""
         ...
 
     def retain(self, checkpoints: Sequence[str]) -> None:
@@ -91,18 +105,27 @@ class Record(Protocol):
 
 
 def run(
-    *, policy: CurriculumPolicy, state: RunState, trainer: Trainer, evaluator: Evaluator, record: Record
+    *,
+    policy: CurriculumPolicy,
+    state: RunState,
+    ledger: Ledger,
+    trainer: Trainer,
+    evaluator: Evaluator,
+    record: Record,
 ) -> RunState:
     """Spend the budget, from `state` on, and return the last state.
+
+    Args:
+        ledger: the account of `state.history`. What its budget comes to in FLOPs is renewed before every plan.
 
     Raises:
         PlanError: a plan names what does not exist, or its ceiling (not the budget) buys no step.
         OverspentError: a stage cost more than was reserved for it.
     """
-    ledger = Ledger(
-        total_flops=state.total_flops, charges=tuple(charge for result in state.history for charge in result.charges)
-    )
     while True:
+        state = dataclasses.replace(state, total_flops=ledger.total_flops)
+        if state.history and not state.remaining_flops:
+            return state
         plans = policy.next_stages(state)
         for plan in plans:
             check_plan(state, plan)
@@ -113,7 +136,7 @@ def run(
             orders, reservations = _grant([_unmeasured(plan) for plan in plans], state, ledger, evaluator)
             trained = trainer.train(orders)
             if not any(stage.steps for stage in trained):
-                _refuse_small_ceilings(orders, trained, ledger.remaining_flops)
+                _refuse_small_ceilings(orders, trained, ledger)
         rounds = [
             (order, reservation, stage)
             for order, reservation, stage in zip(orders, reservations, trained, strict=True)
@@ -121,15 +144,16 @@ def run(
         ]
         if not rounds:
             if not state.history:
-                raise PlanError(_too_small(state.total_flops, trained))
+                raise PlanError(_too_small(ledger, trained))
             return state
-        results = []
+        results, seconds = [], []
         for order, reservation, stage in rounds:
             measured = evaluator.measure(order.plan, order.checkpoint)
             result = _result(state, order, stage, measured, index=len(state.history) + len(results))
-            ledger = ledger.settle(reservation, result.charges)
+            seconds.append({"train": stage.seconds, **measured.seconds})
+            ledger = ledger.settle(reservation, result.charges, seconds[-1])
             results.append(result)
-        record.append(results)
+        record.append(results, seconds)
         history = (*state.history, *results)
         state = dataclasses.replace(state, history=history, checkpoints=kept_checkpoints(history))
         record.retain(state.checkpoints)
@@ -174,7 +198,7 @@ def _grant(
     for fork, plan in enumerate(plans):
         reservation = ledger.reserve(
             ceiling_flops=int(plan.ceiling_flops),
-            measure_flops=evaluator.measure_ceiling_flops(plan),
+            measure=evaluator.measure_ceiling(plan),
             share=len(plans),
         )
         start = plan.start if plan.start is not None else (before.checkpoint if before else None)
@@ -185,28 +209,37 @@ def _grant(
                 start_digest=None if start is None else digests[start],
                 checkpoint=f"{first_name + fork:04d}",
                 train_flops=reservation.train_flops,
+                allowance=ledger.allowance(reservation),
                 spent_flops=state.spent_flops,
+                total_flops=state.total_flops,
             )
         )
         reservations.append(reservation)
     return orders, reservations
 
 
-def _refuse_small_ceilings(orders: Sequence[Order], trained: Sequence[Trained], remaining_flops: int) -> None:
+def _refuse_small_ceilings(orders: Sequence[Order], trained: Sequence[Trained], ledger: Ledger) -> None:
     """Tell a plan that asks for too little from a budget that is dry."""
+    remaining_flops = ledger.total_flops - ledger.total_spent.flops
     for order, stage in zip(orders, trained, strict=True):
-        if stage.next_step_flops <= remaining_flops // len(orders):
+        # No plan can ask for more FLOPs than the budget is taken to come to, though it might buy a step more.
+        within_flops = stage.next_step.flops <= remaining_flops // len(orders)
+        if within_flops and ledger.expected(stage.next_step) <= ledger.remaining / len(orders):
             raise PlanError(
                 f"stage {order.plan.name!r}: its ceiling of {order.plan.ceiling_flops:.3g} FLOPs buys no step, "
-                f"which costs {stage.next_step_flops:.3g}, while {remaining_flops:.3g} are left"
+                f"which costs {stage.next_step.flops:.3g}, while {remaining_flops:.3g} are left"
             )
 
 
-def _too_small(total_flops: int, trained: Sequence[Trained]) -> str:
+def _too_small(ledger: Ledger, trained: Sequence[Trained]) -> str:
     if not trained:
         return "the policy planned no stage at all, so nothing was trained"
-    price = min(stage.next_step_flops for stage in trained)
-    return f"a budget of {total_flops:.3g} FLOPs buys no training step, which costs {price:.3g}; raise --total_flops"
+    price = min(ledger.expected(stage.next_step) for stage in trained)
+    unit = ledger.budget.unit
+    return (
+        f"a budget of {ledger.budget.total:.3g} {UNIT_NAMES[unit]} buys no training step, which costs {price:.3g}; "
+        f"raise --total_{unit}"
+    )
 
 
 def _result(state: RunState, order: Order, stage: Trained, measured: Measured, *, index: int) -> StageResult:

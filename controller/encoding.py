@@ -27,7 +27,10 @@ def encode(result: StageResult, *, forks: int, arrays_digest: str) -> dict[str, 
         "checkpoint": result.checkpoint,
         "state_digest": result.state_digest,
         "steps": result.steps,
-        "charges": [{"purpose": c.purpose, "flops": c.flops, "positions": c.positions} for c in result.charges],
+        "charges": [
+            {"purpose": c.purpose, "flops": c.flops, "positions": c.positions, "tokens": c.tokens}
+            for c in result.charges
+        ],
         "losses": [
             {
                 "task": loss.task,
@@ -117,6 +120,7 @@ def _charge(charge: Mapping[str, Json]) -> Charge:
         purpose=cast(Purpose, charge["purpose"]),
         flops=cast(int, charge["flops"]),
         positions=cast(int, charge["positions"]),
+        tokens=cast(int, charge["tokens"]),
     )
 
 

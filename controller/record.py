@@ -3,7 +3,7 @@
 config.yaml      what is computed, resolved; loadable with --config
 identity.json    the same with the corpus's, the student's and the libraries' identity; refused if it changed
 stages.jsonl     one line a stage: byte for byte the same for the same config (CPU, fp32)
-timings.jsonl    clocks and attempts, which no policy ever sees
+timings.jsonl    clocks and attempts; of a budget by the clock what was spent, of another what no policy ever sees
 plans/           each stage's rows with how often they were drawn and their last loss, as .npz
 checkpoints/     weights, moments and data cursor
 
@@ -20,7 +20,7 @@ import time
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
-from typing import IO
+from typing import IO, cast
 
 import numpy as np
 import yaml
@@ -28,7 +28,7 @@ import yaml
 from controller.config import Json, differing_fields, fingerprint
 from controller.controller import kept_checkpoints
 from controller.encoding import arrays_digest, decode, encode, row_arrays
-from curricula.types import StageResult
+from curricula.types import Purpose, StageResult
 
 STAGES, TIMINGS, CONFIG, IDENTITY, SUMMARY, LOCK = (
     "stages.jsonl",
@@ -124,9 +124,10 @@ class RunFolder:
             _write(self.folder / CONFIG, yaml.safe_dump(dict(config), sort_keys=False))
         (self.folder / "plans").mkdir(exist_ok=True)
 
-    def append(self, results: Iterable[StageResult]) -> None:
-        """Add a round: its arrays first, then all its lines at once."""
+    def append(self, results: Iterable[StageResult], seconds: Sequence[Mapping[Purpose, float]]) -> None:
+        """Add a round: its arrays first, then the seconds of workers by purpose, then all its lines at once."""
         results = tuple(results)
+        spent: list[Json] = [{str(purpose): amount for purpose, amount in stage.items()} for stage in seconds]
         lines = []
         for result in results:
             arrays = row_arrays(result)
@@ -135,6 +136,8 @@ class RunFolder:
                 np.savez_compressed(file, allow_pickle=False, **arrays)
             os.replace(path.with_suffix(".tmp"), path)
             lines.append(json.dumps(encode(result, forks=len(results), arrays_digest=arrays_digest(arrays))) + "\n")
+        # Before the stages: what is on record has its seconds, and a kill in between leaves seconds of no stage.
+        self.note(event="charged", checkpoints=[result.checkpoint for result in results], busy_seconds=spent)
         with (self.folder / STAGES).open("a", encoding="utf-8") as file:
             file.write("".join(lines))
             file.flush()
@@ -145,6 +148,12 @@ class RunFolder:
         """Add a line of clocks to timings.jsonl."""
         with (self.folder / TIMINGS).open("a", encoding="utf-8") as file:
             file.write(json.dumps({"time": time.time(), **values}) + "\n")
+            file.flush()
+            os.fsync(file.fileno())
+
+    def timings(self) -> tuple[dict[str, Json], ...]:
+        """The lines of timings.jsonl."""
+        return tuple(json.loads(line) for line in _whole_lines(self.folder / TIMINGS))
 
     def rewind(self) -> tuple[StageResult, ...]:
         """Bring the folder back to the last round whose checkpoints are all there, and return the history up to it.
@@ -212,6 +221,19 @@ def read_run(folder: Path) -> RunRecord:
         tasks=tuple(identity["tasks"]),
         supervisions=tuple(identity["supervisions"]),
     )
+
+
+def busy_seconds(
+    timings: Iterable[Mapping[str, Json]], history: Sequence[StageResult]
+) -> list[Mapping[Purpose, float] | None]:
+    """Seconds of workers by purpose of every recorded stage; None where they are not on record."""
+    found: dict[str, Mapping[Purpose, float]] = {}
+    for line in timings:
+        if line.get("event") == "charged":
+            # Casts to what append() wrote. Of two lines about one name the later stands: the earlier was cut off.
+            names, spent = cast(list[str], line["checkpoints"]), cast(list[dict[Purpose, float]], line["busy_seconds"])
+            found.update(zip(names, spent, strict=True))
+    return [found.get(result.checkpoint) for result in history]
 
 
 def _refuse_taken(folder: Path) -> None:

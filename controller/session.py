@@ -4,9 +4,7 @@ from __future__ import annotations
 
 import dataclasses
 import difflib
-import json
 import shutil
-import time
 import uuid
 from collections.abc import Iterator
 from contextlib import contextmanager
@@ -14,12 +12,11 @@ from dataclasses import dataclass
 from importlib.metadata import version
 from pathlib import Path
 
-import numpy as np
-from numpy.typing import NDArray
-
 from controller.actors import Crew, WorkerSpec, start_ray
+from controller.budgets import reopen_ledger, resolve_budget, run_budget
 from controller.config import PROCEDURAL, Json, RunConfig, Where, config_dict
 from controller.controller import latest, run
+from controller.ledger import Ledger
 from controller.record import RunFolder
 from controller.resolve import resolve_corpus, resolve_student, resolve_threads, run_tuning
 from controller.students import Doing, Students
@@ -27,7 +24,6 @@ from controller.tables import Identity, Settings, TokenCounts, build_table
 from curricula.corpus import Corpus, open_corpus
 from curricula.procedural import generate
 from curricula.types import RunState, Split
-from evaluators.accuracy import score
 from trainers.batches import BatchSizes
 
 PROCEDURAL_EXAMPLES = 20_000
@@ -48,6 +44,7 @@ class Session:
     folder: RunFolder
     students: Students
     state: RunState
+    ledger: Ledger  # of the state's history
 
 
 @dataclass(frozen=True, kw_only=True, eq=False)
@@ -84,7 +81,7 @@ def prepare(config: RunConfig, where: Where) -> Iterator[Prepared]:
     Raises:
         ValueError: the student or the corpus cannot be used, or the workers need more cores than there are.
     """
-    config = resolve_threads(config)
+    config = resolve_budget(resolve_threads(config))
     assert config.threads is not None
     start_ray(where, threads=config.threads)
     spec = WorkerSpec(
@@ -194,6 +191,10 @@ def _session(prepared: Prepared, where: Where, folder: RunFolder, doing: Doing) 
         corpus, "probe", counts, shape=identity.shape, tuning=tuning, max_output_tokens=config.max_output_tokens
     )
     history = folder.rewind()
+    speed = measured_speed(prepared) if config.budget[0] in ("seconds", "dollars") else 0.0
+    budget = run_budget(config, train, device=identity.device, flops_per_second=speed)
+    ledger = reopen_ledger(budget, history, folder.timings())
+    doing.budget = budget
     students = Students(
         crew=prepared.crew,
         corpus=corpus,
@@ -203,7 +204,6 @@ def _session(prepared: Prepared, where: Where, folder: RunFolder, doing: Doing) 
         train_table=train,
         train_row_N=train_row_N,
         probe_row_N=probe_row_N,
-        total_flops=int(config.total_flops),
         seed=config.seed,
         learning_rates=config.learning_rates,
         max_output_tokens=config.max_output_tokens,
@@ -215,7 +215,7 @@ def _session(prepared: Prepared, where: Where, folder: RunFolder, doing: Doing) 
     state = RunState(
         train=train,
         probe=probe,
-        total_flops=int(config.total_flops),
+        total_flops=ledger.total_flops,
         history=history,
         checkpoints=folder.existing(history),
         seed=config.seed,
@@ -230,26 +230,26 @@ def _session(prepared: Prepared, where: Where, folder: RunFolder, doing: Doing) 
         folder=folder,
         students=students,
         state=state,
+        ledger=ledger,
     )
 
 
-def evaluation_rows(corpus: Corpus, split: Split, limit: int | None) -> NDArray[np.int64]:
-    """Corpus rows of a held-out split: all, or `limit` of them, chosen by their ids alone."""
-    row_N = corpus.rows(split).astype(np.int64)
-    if limit is None or limit >= len(row_N):
-        return row_N
-    ids = corpus.examples["id"].take(row_N).to_pylist()
-    order = np.random.default_rng(0).permutation(len(ids))  # of ids in sorted order: independent of the file's
-    ranked = np.argsort(np.array(ids))[order]
-    return np.sort(row_N[ranked[:limit]])
+def measured_speed(prepared: Prepared) -> float:
+    """FLOPs a second that a worker trains, all side by side as in a run; the slowest is the one to wait for."""
+    return min(prepared.crew.on_each(lambda worker: worker.training_flops_per_second()))
 
 
 def spend(session: Session) -> RunState:
     """Run the loop until the budget is spent."""
-    session.folder.note(event="loop", stages_done=len(session.state.history))
+    session.folder.note(
+        event="loop",
+        stages_done=len(session.state.history),
+        dollars_per_second=session.ledger.budget.dollars_per_second,
+    )
     return run(
         policy=session.config.policy,
         state=session.state,
+        ledger=session.ledger,
         trainer=session.students,
         evaluator=session.students,
         record=session.folder,
@@ -266,28 +266,3 @@ def final_checkpoint(state: RunState) -> str:
     if last is None:
         raise ValueError("the run has no stage")
     return last.checkpoint
-
-
-def write_answers(session: Session, split: Split, checkpoint: str) -> tuple[dict[str, Json], int]:
-    """Evaluate a held-out split: its scores, and the FLOPs (recorded, never charged). Keeps every answer."""
-    row_Q = evaluation_rows(session.corpus, split, session.config.eval_examples)
-    began = time.monotonic()
-    outputs, answers, charge = session.students.evaluate(checkpoint, row_Q)
-    columns = session.corpus.examples.select(["id", "task", "prompt", "answer"]).take(row_Q).to_pylist()
-    lines = [
-        json.dumps(
-            {
-                **column,
-                "output": answers.text_Q[place],
-                "correct": bool(answers.correct_Q[place]),
-                "output_tokens": int(answers.output_tokens_Q[place]),
-                "truncated": bool(answers.truncated_Q[place]),
-            },
-            ensure_ascii=False,
-        )
-        for place, column in enumerate(columns)
-    ]
-    path = session.folder.folder / f"{split}.jsonl"
-    path.write_text("\n".join(lines) + "\n", encoding="utf-8")
-    session.folder.note(event="evaluated", split=split, seconds=time.monotonic() - began)
-    return score(outputs).to_json(), charge.flops  # pyright: ignore[reportReturnType] plain data

@@ -11,10 +11,11 @@ from numpy.typing import NDArray
 
 from controller.actors import Crew
 from controller.controller import Measured, Order, Trained
+from controller.ledger import Budget
 from controller.record import RunFolder
 from controller.tables import TokenCounts
 from curricula.corpus import Corpus
-from curricula.types import Charge, ExampleTable, ProbeMode, ProbePlan, Purpose, StagePlan, TrainingLoss
+from curricula.types import Charge, Cost, ExampleTable, ProbeMode, ProbePlan, Purpose, StagePlan, TrainingLoss
 from evaluators.accuracy import Outputs
 from evaluators.probe import Answers, assemble, outputs
 from trainers.batches import Integers
@@ -31,7 +32,8 @@ class Doing:
     phase: str = "starting"
     stage: str = ""
     mix: Mapping[str, float] | None = None  # share of sampled examples
-    spent_flops: int = 0  # before this stage
+    budget: Budget | None = None  # None until all is open
+    spent: float = 0.0  # before this stage, in the budget's unit
     probe_accuracy: float | None = None
 
 
@@ -47,7 +49,6 @@ class Students:
     train_table: ExampleTable
     train_row_N: NDArray[np.int64]  # corpus row of each training example
     probe_row_N: NDArray[np.int64]
-    total_flops: int
     seed: int
     learning_rates: Mapping[str, float]
     max_output_tokens: int
@@ -60,7 +61,8 @@ class Students:
         """Train a round's stages side by side."""
         self.doing.phase, self.doing.stage = "training", ", ".join(order.plan.name for order in orders)
         self.doing.mix = planned_mix(orders[0].plan, self.corpus.supervisions)
-        self.doing.spent_flops = orders[0].spent_flops
+        allowance = orders[0].allowance
+        self.doing.spent = orders[0].spent_flops if allowance is None else allowance.spent
         self.folder.note(
             event="attempt",
             checkpoints=[order.checkpoint for order in orders],
@@ -68,7 +70,7 @@ class Students:
         )
         lost, began = self.crew.lost, time.monotonic()
         jobs = [self._job(order) for order in orders]
-        outcomes = self.crew.map([lambda worker, job=job: worker.train(job) for job in jobs])
+        outcomes, seconds = self.crew.timed([lambda worker, job=job: worker.train(job) for job in jobs])
         self.folder.note(
             event="trained",
             checkpoints=[order.checkpoint for order in orders],
@@ -78,27 +80,34 @@ class Students:
             lost_workers=self.crew.lost - lost,
             memory_micro_batch_tokens=[outcome.memory_micro_batch_tokens for outcome in outcomes],
         )
-        return [self._trained(order.plan, outcome) for order, outcome in zip(orders, outcomes, strict=True)]
+        return [
+            self._trained(order.plan, outcome, busy_seconds)
+            for order, outcome, busy_seconds in zip(orders, outcomes, seconds, strict=True)
+        ]
 
-    def measure_ceiling_flops(self, plan: StagePlan) -> int:
+    def measure_ceiling(self, plan: StagePlan) -> Cost:
         """The most that the plan's probe and scores can cost, as they will be batched."""
-        total = 0
+        total = Cost()
         if plan.probe is not None:
             row_P = self.probe_row_N[plan.probe.example_P]
             for mode in plan.probe.modes:
-                total += generation_ceiling_flops(
+                prompt_tokens_P = self.counts.prompt_tokens_N[row_P]
+                prefix_tokens = self.counts.think_tokens if mode == "think" else 0
+                flops = generation_ceiling_flops(
                     self.shape,
-                    self.counts.prompt_tokens_N[row_P],
+                    prompt_tokens_P,
                     batch_rows=self.batch_answers,
                     max_output_tokens=self.max_output_tokens,
-                    prefix_tokens=self.counts.think_tokens if mode == "think" else 0,
+                    prefix_tokens=prefix_tokens,
                     adapters=self.adapters,
                 )
+                answer_tokens = prefix_tokens + self.max_output_tokens
+                total += Cost(flops=flops, tokens=int(prompt_tokens_P.sum()) + len(row_P) * answer_tokens)
             for name in plan.probe.supervisions:
                 _, row_Q, column_Q = self._forced_rows(plan.probe, name)
-                total += self._force_flops(row_Q, column_Q)
+                total += self._force_cost(row_Q, column_Q)
         if plan.score_example_M is not None and plan.score_supervision_M is not None:
-            total += self._force_flops(self.train_row_N[plan.score_example_M], plan.score_supervision_M)
+            total += self._force_cost(self.train_row_N[plan.score_example_M], plan.score_supervision_M)
         return total
 
     def measure(self, plan: StagePlan, checkpoint: str) -> Measured:
@@ -106,11 +115,14 @@ class Students:
         began = time.monotonic()
         self.doing.phase = "probing"
         charges: list[Charge] = []
+        seconds: dict[Purpose, float] = {}
         probe, score_M = None, None
         if plan.probe is not None:
             generated, forced = [], []
             for mode in plan.probe.modes:
-                answers, charge = self.answer(checkpoint, self.probe_row_N[plan.probe.example_P], mode, "probe")
+                row_P = self.probe_row_N[plan.probe.example_P]
+                answers, charge, busy_seconds = self.answer(checkpoint, row_P, mode, "probe")
+                seconds["probe"] = seconds.get("probe", 0.0) + busy_seconds
                 generated.append((mode, plan.probe.example_P, answers))
                 charges.append(charge)
                 if mode == "free":
@@ -118,31 +130,33 @@ class Students:
             for name in plan.probe.supervisions:
                 example_P, row_Q, column_Q = self._forced_rows(plan.probe, name)
                 if len(row_Q):
-                    loss_Q, exact_Q, charge = self._force(checkpoint, row_Q, column_Q, "probe")
+                    (loss_Q, exact_Q, charge), busy_seconds = self._force(checkpoint, row_Q, column_Q, "probe")
+                    seconds["probe"] = seconds.get("probe", 0.0) + busy_seconds
                     forced.append((name, example_P, loss_Q, exact_Q))
                     charges.append(charge)
             probe = assemble(generated=generated, forced=forced)
         if plan.score_example_M is not None and plan.score_supervision_M is not None:
             row_M = self.train_row_N[plan.score_example_M]
-            loss_M, _, charge = self._force(checkpoint, row_M, plan.score_supervision_M, "features")
+            (loss_M, _, charge), busy_seconds = self._force(checkpoint, row_M, plan.score_supervision_M, "features")
+            seconds["features"] = busy_seconds
             score_M = loss_M.astype(np.float32)
             charges.append(charge)
         if charges:
             self.folder.note(event="measured", checkpoint=checkpoint, seconds=time.monotonic() - began)
-        return Measured(probe=probe, score_M=score_M, charges=_sum_by_purpose(charges))
+        return Measured(probe=probe, score_M=score_M, charges=_sum_by_purpose(charges), seconds=seconds)
 
-    def evaluate(self, checkpoint: str, row_Q: NDArray[np.int64]) -> tuple[Outputs, Answers, Charge]:
-        """Answer a held-out split freely; recorded, not charged."""
+    def evaluate(self, checkpoint: str, row_Q: NDArray[np.int64]) -> tuple[Outputs, Answers, Charge, float]:
+        """Answer a held-out split freely; recorded, not charged. Its charge, and the seconds of workers."""
         self.doing.phase = "testing"
-        answers, charge = self.answer(checkpoint, row_Q, "free", "evaluate")
-        return outputs(self.corpus, answers), answers, charge
+        answers, charge, seconds = self.answer(checkpoint, row_Q, "free", "evaluate")
+        return outputs(self.corpus, answers), answers, charge, seconds
 
     def answer(
         self, checkpoint: str, row_Q: NDArray[np.int64], mode: ProbeMode, purpose: Purpose
-    ) -> tuple[Answers, Charge]:
-        """Answers in the order asked, whatever the batches and whoever computed them."""
+    ) -> tuple[Answers, Charge, float]:
+        """Answers in the order asked, whatever the batches and whoever computed them; and the seconds of workers."""
         batches = prompt_batches(self.counts.prompt_tokens_N[row_Q], batch_rows=self.batch_answers)
-        parts = self.crew.map(
+        parts, seconds = self.crew.timed(
             [
                 lambda worker, batch=batch: worker.answer(checkpoint, row_Q[batch].tolist(), mode, purpose)
                 for batch in batches
@@ -157,12 +171,13 @@ class Students:
             output_tokens_Q=np.concatenate([answers.output_tokens_Q for answers, _ in parts])[back_Q],
             truncated_Q=np.concatenate([answers.truncated_Q for answers, _ in parts])[back_Q],
         )
-        return merged, _sum_by_purpose([charge for _, charge in parts])[0]
+        return merged, _sum_by_purpose([charge for _, charge in parts])[0], sum(seconds)
 
     def _force(
         self, checkpoint: str, row_Q: NDArray[np.int64], column_Q: Integers, purpose: Purpose
-    ) -> tuple[NDArray[np.float64], NDArray[np.bool_], Charge]:
-        return self.crew.map([lambda worker: worker.force(checkpoint, row_Q, column_Q, purpose)])[0]
+    ) -> tuple[tuple[NDArray[np.float64], NDArray[np.bool_], Charge], float]:
+        answers, seconds = self.crew.timed([lambda worker: worker.force(checkpoint, row_Q, column_Q, purpose)])
+        return answers[0], seconds[0]
 
     def _forced_rows(
         self, probe: ProbePlan, name: str
@@ -173,14 +188,17 @@ class Students:
         row_Q = row_P[offered_P]
         return probe.example_P[offered_P], row_Q, np.full(len(row_Q), column, dtype=np.int64)
 
-    def _force_flops(self, row_Q: NDArray[np.int64], column_Q: Integers) -> int:
-        return force_flops(
+    def _force_cost(self, row_Q: NDArray[np.int64], column_Q: Integers) -> Cost:
+        prompt_tokens_Q = self.counts.prompt_tokens_N[row_Q]
+        target_tokens_Q = self.counts.target_tokens_NS[row_Q, column_Q]
+        flops = force_flops(
             self.shape,
-            self.counts.prompt_tokens_N[row_Q],
-            self.counts.target_tokens_NS[row_Q, column_Q],
+            prompt_tokens_Q,
+            target_tokens_Q,
             micro_batch_tokens=self.micro_batch_tokens,
             adapters=self.adapters,
         )
+        return Cost(flops=flops, tokens=int(prompt_tokens_Q.sum() + target_tokens_Q.sum()))
 
     def _job(self, order: Order) -> StageJob:
         plan = order.plan
@@ -194,7 +212,8 @@ class Students:
             rate_R=rate_R * plan.recipe.rate_multiplier,
             ceiling_flops=order.train_flops,
             spent_flops=order.spent_flops,
-            total_flops=self.total_flops,
+            total_flops=order.total_flops,
+            allowance=order.allowance,
             seed=self.seed,
             start=order.start,
             start_digest=order.start_digest,
@@ -202,11 +221,12 @@ class Students:
             recipe=plan.recipe,
         )
 
-    def _trained(self, plan: StagePlan, outcome: StageOutcome) -> Trained:
+    def _trained(self, plan: StagePlan, outcome: StageOutcome, seconds: float) -> Trained:
         return Trained(
             steps=outcome.steps,
-            next_step_flops=outcome.next_step_flops,
-            charge=Charge(purpose="train", flops=outcome.flops, positions=outcome.positions),
+            next_step=Cost(flops=outcome.next_step_flops, tokens=outcome.next_step_tokens),
+            charge=Charge(purpose="train", flops=outcome.flops, positions=outcome.positions, tokens=outcome.tokens),
+            seconds=seconds,
             state_digest=outcome.state_digest,
             losses=training_losses(plan, self.train_table, outcome),
             mix=trained_mix(plan, self.corpus.supervisions, outcome),
@@ -263,6 +283,7 @@ def _sum_by_purpose(charges: Sequence[Charge]) -> tuple[Charge, ...]:
             purpose=purpose,
             flops=sum(charge.flops for charge in charges if charge.purpose == purpose),
             positions=sum(charge.positions for charge in charges if charge.purpose == purpose),
+            tokens=sum(charge.tokens for charge in charges if charge.purpose == purpose),
         )
         for purpose in purposes
     )

@@ -11,12 +11,13 @@ import numpy as np
 import pyarrow as pa
 from numpy.typing import NDArray
 
+from controller.budgets import reopen_ledger
 from controller.config import Json, policy_spec
-from controller.ledger import flops_by_purpose
-from controller.record import read_run
-from controller.session import Session, evaluated_splits, final_checkpoint, write_answers
+from controller.held_out import write_answers
+from controller.ledger import Budget, Ledger
+from controller.session import Session, evaluated_splits, final_checkpoint
 from curricula.traces.completions import Completions
-from curricula.types import Cost, Purpose, RunState
+from curricula.types import BUDGET_PURPOSES, Cost, Purpose, RunState
 from evaluators.calibration import difficulty_on_later_outcomes
 from trainers.jobs import Precision
 
@@ -29,25 +30,20 @@ def conclude(session: Session, state: RunState, *, started: float) -> dict[str, 
     """
     checkpoint = final_checkpoint(state)
     scores: dict[str, Json] = {}
-    evaluate_flops = 0
+    ledger = reopen_ledger(session.ledger.budget, state.history, session.folder.timings())
     for split in evaluated_splits(session.config):
-        scores[split], flops = write_answers(session, split, checkpoint)
-        evaluate_flops += flops
+        scores[split], charge, seconds = write_answers(session, split, checkpoint)
+        ledger = ledger.charged([charge], {"evaluate": seconds})
     calibration = difficulty_on_later_outcomes(state)
-    by_purpose = flops_by_purpose(charge for result in state.history for charge in result.charges)
     made = target_costs(session.corpus.targets, trained_targets(session, state))
     examples, flops = mixes(state)
-    record = read_run(session.folder.folder)
+    timings = session.folder.timings()
     summary: dict[str, Json] = {
         "policy": policy_spec(session.config.policy),
         "student": session.config.student,
         "corpus": session.config.corpus,
         "seed": session.config.seed,
-        "total_flops": state.total_flops,
-        "spent_flops": state.spent_flops,
-        "charges": {**by_purpose, **{purpose: cost.flops for purpose, cost in made.items()}},
-        "corpus_costs": {purpose: dataclasses.asdict(cost) for purpose, cost in made.items()},
-        "recorded": {"evaluate": evaluate_flops},
+        **account(ledger, made),
         "stages": len(state.history),
         **scores,
         "mix_by_examples": examples,
@@ -59,10 +55,10 @@ def conclude(session: Session, state: RunState, *, started: float) -> dict[str, 
         "too_long_targets": dict(
             zip(session.corpus.supervisions, (int(count) for count in session.counts.too_long_S), strict=True)
         ),
-        "lost": lost_work(record.timings),
-        "replay": replay(session.config.precision, session.identity.device, record.timings),
+        "lost": lost_work(timings),
+        "replay": replay(session.config.precision, session.identity.device, timings, ledger.budget),
         "wall_seconds": time.monotonic() - started,
-        "train_seconds": train_seconds(record.timings),
+        "train_seconds": train_seconds(timings),
         "peak_worker_bytes": max(session.crew.on_each(lambda worker: worker.peak_bytes())),
     }
     folder = session.folder.folder / "student"
@@ -71,6 +67,29 @@ def conclude(session: Session, state: RunState, *, started: float) -> dict[str, 
     summary["wall_seconds"] = time.monotonic() - started
     session.folder.write_summary(summary)
     return summary
+
+
+def account(ledger: Ledger, made: Mapping[Purpose, Cost]) -> dict[str, Json]:
+    """What a run spent of its budget, and by purpose in every unit; what its targets cost stands beside it."""
+    budget = ledger.budget
+    spent = ledger.total_spent
+    return {
+        "budget": {
+            "unit": budget.unit,
+            "total": budget.total,
+            "spent": spent.of(budget.unit),
+            "dollars_per_hour": 3600 * budget.dollars_per_second,  # of one worker
+        },
+        "total_flops": ledger.total_flops,
+        "spent_flops": spent.flops,
+        "charges": {
+            **{purpose: ledger.spent[purpose].flops for purpose in BUDGET_PURPOSES},
+            **{purpose: cost.flops for purpose, cost in made.items()},
+        },
+        "spent": {purpose: dataclasses.asdict(spend) for purpose, spend in ledger.spent.items()},
+        "corpus_costs": {purpose: dataclasses.asdict(cost) for purpose, cost in made.items()},
+        "recorded": {"evaluate": ledger.spent["evaluate"].flops},
+    }
 
 
 def mixes(state: RunState) -> tuple[dict[str, Json], dict[str, Json]]:
@@ -149,13 +168,17 @@ def lost_work(timings: Iterable[Mapping[str, Json]]) -> dict[str, Json]:
     return {"attempts": attempts, "flops_at_most": flops_at_most}
 
 
-def replay(precision: Precision | None, device: str, timings: Iterable[Mapping[str, Json]]) -> dict[str, Json]:
+def replay(
+    precision: Precision | None, device: str, timings: Iterable[Mapping[str, Json]], budget: Budget
+) -> dict[str, Json]:
     """Whether the same configuration gives the same stages again, bit for bit, and what ended that promise."""
     ended: list[Json] = []
     if device != "cpu":
         ended.append(f"trained on {device}")
     if precision != "fp32":
         ended.append(f"trained in {precision}")
+    if budget.by_clock:
+        ended.append(f"a budget in {budget.unit}: stages stopped by the clock, to within a step or a batch of answers")
     for line in timings:
         rooms, checkpoints = line.get("memory_micro_batch_tokens"), line.get("checkpoints")
         if line.get("event") == "trained" and isinstance(rooms, list) and isinstance(checkpoints, list):
@@ -173,8 +196,8 @@ def model_card(summary: Mapping[str, Json]) -> str:
     assert isinstance(dev, dict)
     interval = dev["ci95"]
     assert isinstance(interval, list)
-    policy = summary["policy"]
-    assert isinstance(policy, dict)
+    policy, spent = summary["policy"], summary["budget"]
+    assert isinstance(policy, dict) and isinstance(spent, dict)
     return "\n".join(
         [
             "---",
@@ -185,7 +208,7 @@ def model_card(summary: Mapping[str, Json]) -> str:
             f"# {summary['student']} distilled on {summary['corpus']}",
             "",
             f"Policy `{policy['class_path']}` with `{policy['init_args']}`, seed {summary['seed']}.",
-            f"Spent {summary['spent_flops']:.4g} of {summary['total_flops']:.4g} FLOPs: {summary['charges']}.",
+            f"Spent {spent['spent']:.4g} of {spent['total']:.4g} {spent['unit']}; in FLOPs: {summary['charges']}.",
             "",
             f"Dev accuracy {dev['accuracy']:.3f}, 95% interval {interval[0]:.3f} to {interval[1]:.3f}, "
             f"{dev['n']} questions, {dev['mean_output_tokens']:.1f} output tokens a question.",

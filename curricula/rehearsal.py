@@ -164,6 +164,7 @@ def _rehearse_stage(rehearsal: Rehearsal, state: RunState, plan: StagePlan, *, i
     seen_R, train_flops = _draw(state.train, plan)
     if int(seen_R.sum()) < STEP_ROWS:
         return None
+    tokens = int(train_flops / FLOPS_PER_TOKEN)
     example_R = np.array(plan.example_R, dtype=np.int32)
     supervision_R = np.array(plan.supervision_R, dtype=np.int32)
     trained = StageResult(
@@ -175,7 +176,7 @@ def _rehearse_stage(rehearsal: Rehearsal, state: RunState, plan: StagePlan, *, i
         checkpoint=f"{index:04d}",
         state_digest=f"{index:04d}",
         steps=int(seen_R.sum()) // STEP_ROWS,
-        charges=(Charge(purpose="train", flops=train_flops, positions=int(train_flops / FLOPS_PER_TOKEN)),),
+        charges=(Charge(purpose="train", flops=train_flops, positions=tokens, tokens=tokens),),
         losses=(),
         mix=_mix(state.train, supervision_R, seen_R, train_flops),
         example_R=example_R,
@@ -194,7 +195,7 @@ def _rehearse_stage(rehearsal: Rehearsal, state: RunState, plan: StagePlan, *, i
     charges = trained.charges
     if probe is not None:
         probe_flops = probe_reserve_flops(state.probe, plan.probe) // 2
-        charges = (*charges, Charge(purpose="probe", flops=probe_flops, positions=0))
+        charges = (*charges, Charge(purpose="probe", flops=probe_flops, positions=0, tokens=0))
     result = replace(
         trained,
         charges=charges,

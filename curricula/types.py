@@ -271,12 +271,13 @@ class Charge:
     """Compute that was used, and for what.
 
     Example:
-        Charge(purpose="train", flops=3_200_000_000, positions=2048)
+        Charge(purpose="train", flops=3_200_000_000, positions=2048, tokens=1931)
     """
 
     purpose: Purpose
     flops: int
     positions: int  # token positions computed, padding counted
+    tokens: int  # read and written: of rows trained on or forced all, of an answer its prompt and what was written
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -353,6 +354,9 @@ class StageResult:
 @dataclass(frozen=True, kw_only=True, eq=False)
 class RunState:
     """All that a policy may look at: both tables and the recorded history. No clock, no text, no dev, no test.
+
+    Policies plan in FLOPs, whatever the budget's unit. Of a budget in another, `total_flops` is what was charged and
+    what the rest is likely to buy: an estimate, which is renewed before every plan.
 
     Example:
         state.remaining_flops > state.total_flops / 2

@@ -22,7 +22,7 @@ from rich.console import Console
 
 import curricula.policies  # noqa: F401 makes them known by class name
 from controller.config import RunConfig, Where
-from controller.ledger import OverspentError
+from controller.ledger import Budget, OverspentError, Spend
 from controller.record import CONFIG
 from controller.session import open_session, spend
 from controller.students import Doing
@@ -91,48 +91,55 @@ def parse(arguments: list[str] | None = None) -> Invocation:
 class Watch:
     """What the progress line shows: asked of the crew, never told."""
 
-    def __init__(self, doing: Doing, total_flops: int) -> None:
-        self.doing, self.total_flops = doing, total_flops
+    def __init__(self, doing: Doing) -> None:
+        self.doing = doing
         self.ask: Callable[[], StageProgress | None] | None = None  # how far the running stage is; None: no run yet
-        self.started_flops: int | None = None
+        self.started: float | None = None  # what was spent when it was first asked, in the budget's unit
         self.began = time.monotonic()
-        self.spent_flops = 0  # as last known: what a probe costs is known when the next stage begins
+        self.spent = 0.0  # as last known: what a probe costs is known when the next stage begins
         self.tokens_per_second = 0.0  # as last measured: a stage has no speed of its own at first
 
     def __call__(self) -> Snapshot | None:
         """The run at this moment."""
-        doing, ask = self.doing, self.ask
-        if ask is None or not doing.stage:
+        doing, ask, budget = self.doing, self.ask, self.doing.budget
+        if ask is None or budget is None or not doing.stage:
             return None
         progress = None
         if doing.phase == "training":
-            before_flops, progress = doing.spent_flops, ask()
-            known_flops = max(self.spent_flops, before_flops)
-            self.spent_flops = before_flops + progress.flops if progress else known_flops
-        spent = self.spent_flops
-        if self.started_flops is None:
-            self.started_flops, self.began = spent, time.monotonic()
+            before, progress = doing.spent, ask()
+            self.spent = before + _done(progress, budget) if progress else max(self.spent, before)
+        spent = self.spent
+        if self.started is None:
+            self.started, self.began = spent, time.monotonic()
         seconds = time.monotonic() - self.began
-        speed = (spent - self.started_flops) / seconds if seconds > 1 and doing.phase != "testing" else 0.0
+        speed = (spent - self.started) / seconds if seconds > 1 and doing.phase != "testing" else 0.0
         if progress and progress.tokens and (stage_seconds := time.monotonic() - progress.started) > 0:
             self.tokens_per_second = progress.tokens / stage_seconds
         return Snapshot(
             stage_name=doing.stage,
             mix=doing.mix or {},
-            spent_flops=spent,
-            total_flops=self.total_flops,
+            unit=budget.unit,
+            spent=spent,
+            total=budget.total,
             tokens_per_second=self.tokens_per_second,
             probe_accuracy=doing.probe_accuracy,
-            seconds_left=(self.total_flops - spent) / speed if speed > 0 else None,
+            seconds_left=max(0.0, budget.total - spent) / speed if speed > 0 else None,
             phase=doing.phase,
         )
+
+
+def _done(progress: StageProgress, budget: Budget) -> float:
+    """What the running stage has spent, in the budget's unit."""
+    seconds = time.monotonic() - progress.started
+    dollars = seconds * budget.dollars_per_second
+    return Spend(flops=progress.flops, tokens=progress.tokens, seconds=seconds, dollars=dollars).of(budget.unit)
 
 
 def carry_out(invocation: Invocation, console: Console) -> None:
     """Run, show, sum up."""
     started = time.monotonic()
     doing = Doing()
-    watch = Watch(doing, int(invocation.config.total_flops))
+    watch = Watch(doing)
     with (
         ProgressLine(watch),
         open_session(invocation.config, invocation.where, resume=invocation.resume, doing=doing) as session,

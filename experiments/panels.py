@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
 
+from controller.ledger import Spend
 from curricula.types import BUDGET_PURPOSES, StageResult
 from evaluators.accuracy import wilson
 from experiments.charts import (
@@ -19,7 +20,7 @@ from experiments.charts import (
     line_chart,
     mix_chart,
 )
-from experiments.summary import Summary, flops_text, share_text
+from experiments.summary import Summary, amount_text, share_text
 
 
 def accuracy_panel(run: Summary) -> str:
@@ -43,17 +44,17 @@ def accuracy_panel(run: Summary) -> str:
 
 def budget_panel(run: Summary) -> str:
     """Shares of the budget by purpose, what was not spent among them."""
-    amounts = [(purpose, run.charges.get(purpose, 0.0)) for purpose in BUDGET_PURPOSES]
-    amounts.append(("not spent", run.total_flops - run.spent_flops))
+    spent = {purpose: run.spent_by_purpose.get(purpose, Spend()).of(run.unit) for purpose in BUDGET_PURPOSES}
+    amounts = [*spent.items(), ("not spent", max(0.0, run.total - run.spent))]
     rows = [
         Row(
             name=name,
-            value=flops / run.total_flops,
+            value=amount / run.total,
             low=0.0,
             high=0.0,
-            note=f"{share_text(flops / run.total_flops)}  ({flops_text(flops)})",
+            note=f"{share_text(amount / run.total)}  ({amount_text(amount, run.unit)})",
         )
-        for name, flops in amounts
+        for name, amount in amounts
     ]
     return bar_chart(rows, salt="budget", title="Budget by purpose")
 

@@ -12,9 +12,20 @@ from rich.live import Live
 from rich.table import Table
 from rich.text import Text
 
+from controller.ledger import Unit
 from curricula.types import BUDGET_PURPOSES
 from evaluators.accuracy import Score
-from experiments.summary import Summary, accuracy_text, flops_text, read_summary, seconds_text, share_text
+from experiments.summary import (
+    Summary,
+    accuracy_text,
+    amount_text,
+    flops_text,
+    part_text,
+    read_summary,
+    seconds_text,
+    share_text,
+    spend_text,
+)
 
 POLL_SECONDS = 0.5
 BAR_CHARS = 12
@@ -25,14 +36,15 @@ class Snapshot:
     """A run at one moment.
 
     Example:
-        Snapshot(stage_name="warm-up", mix={"answer": 1.0}, spent_flops=1e12, total_flops=4e12,
+        Snapshot(stage_name="warm-up", mix={"answer": 1.0}, unit="flops", spent=1e12, total=4e12,
                  tokens_per_second=11_800.0, probe_accuracy=0.42, seconds_left=210.0, phase="training")
     """
 
     stage_name: str
     mix: Mapping[str, float]  # supervision -> share of the examples shown, in [0, 1]
-    spent_flops: float
-    total_flops: float
+    unit: Unit  # of the budget
+    spent: float
+    total: float
     tokens_per_second: float
     probe_accuracy: float | None  # the last probe's, answered freely
     seconds_left: float | None
@@ -96,7 +108,8 @@ def starts_stage(before: Snapshot | None, now: Snapshot) -> bool:
 
 def plain_line(snapshot: Snapshot) -> str:
     """A snapshot as one line of text."""
-    return "  ".join([f"{_spent(snapshot):4.0%}", _stage(snapshot), _mix(snapshot), *_figures(snapshot)])
+    share = f"{_spent(snapshot):4.0%} of {amount_text(snapshot.total, snapshot.unit)}"
+    return "  ".join([share, _stage(snapshot), _mix(snapshot), *_figures(snapshot)])
 
 
 def live_line(snapshot: Snapshot, width_chars: int) -> Text:
@@ -132,8 +145,8 @@ def final_table(summary: Mapping[str, object]) -> Table:
     split, scores = run.final
     spend = [f"{purpose} {flops_text(run.charges[purpose])}" for purpose in BUDGET_PURPOSES if run.charges.get(purpose)]
     spend += [f"{purpose} {flops_text(flops)} (recorded)" for purpose, flops in run.recorded.items() if flops]
-    used = share_text(run.spent_flops / run.total_flops)
-    header = f"{flops_text(run.spent_flops)} of {flops_text(run.total_flops)} FLOPs spent ({used}): "
+    used = share_text(run.spent / run.total)
+    header = f"{part_text(run.spent, run.total, run.unit)} spent ({used}); in FLOPs: "
     table = Table(
         title=Text(f"{run.title}\n{header}{', '.join(spend)}"),
         title_justify="left",
@@ -153,7 +166,7 @@ def final_table(summary: Mapping[str, object]) -> Table:
 
 def _notes(run: Summary) -> list[str]:
     """What the table does not hold: the mix in both readings, and whether the classifier knew in advance."""
-    notes = []
+    notes = [f"{purpose}: {spend_text(spend)}" for purpose, spend in run.spent_by_purpose.items() if spend.flops]
     if made := sum(flops for purpose, flops in run.charges.items() if purpose not in BUDGET_PURPOSES):
         both = flops_text(run.spent_flops + made)
         notes.append(f"making the targets trained on took {flops_text(made)} FLOPs beside the budget; with them {both}")
@@ -175,7 +188,7 @@ def _cells(name: str, score: Score) -> list[RenderableType]:
 
 
 def _spent(snapshot: Snapshot) -> float:
-    return min(1.0, snapshot.spent_flops / snapshot.total_flops)
+    return min(1.0, snapshot.spent / snapshot.total)
 
 
 def _stage(snapshot: Snapshot) -> str:

@@ -15,8 +15,9 @@ from numpy.typing import NDArray
 
 from controller.actors import WorkerSpec
 from controller.config import Json, RunConfig
+from controller.held_out import evaluation_rows
 from controller.resolve import resolve_corpus, resolve_student, resolve_threads
-from controller.session import evaluation_rows, worker_settings
+from controller.session import worker_settings
 from curricula.corpus import Corpus
 from curricula.policies import Fixed
 from curricula.types import Supervision
@@ -116,7 +117,7 @@ def run_cell(cell: Cell, config: RunConfig, *, corpus_dir: Path, cache_dir: Path
     assert config.max_tokens is not None  # resolved
     counts = worker.open(corpus_dir, max_tokens=config.max_tokens)
     config = resolve_corpus(config, counts)
-    assert config.step_tokens and config.precision  # resolved
+    assert config.step_tokens and config.precision and config.total_flops  # resolved
     corpus, column = worker.corpus, worker.corpus.supervisions.index(cell.supervision)
     tokens_N = counts.target_tokens_NS[:, column].astype(np.int64)
     dev_Q = evaluation_rows(corpus, "dev", config.eval_examples)
@@ -157,7 +158,7 @@ def run_cell(cell: Cell, config: RunConfig, *, corpus_dir: Path, cache_dir: Path
 
 def _whole_budget(config: RunConfig, corpus: Corpus, column: int, tokens_N: NDArray[np.int64]) -> StageJob:
     """The one stage that `Fixed` plans: every training example that offers the supervision, in equal shares."""
-    assert config.learning_rates  # resolved
+    assert config.learning_rates and config.total_flops  # resolved
     train_N = corpus.rows("train").astype(np.int64)
     example_R = train_N[tokens_N[train_N] >= 0]
     supervision_R = np.full(len(example_R), column, dtype=np.int64)

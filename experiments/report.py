@@ -13,6 +13,7 @@ from pathlib import Path
 import yaml
 from jsonargparse import auto_cli
 
+from controller.config import Json
 from controller.encoding import recipe_changes
 from controller.record import read_run
 from curricula.types import BUDGET_PURPOSES, StageResult
@@ -24,6 +25,7 @@ from experiments.summary import (
     Summary,
     accuracy_text,
     flops_text,
+    part_text,
     read_summary,
     seconds_text,
     share_text,
@@ -46,6 +48,7 @@ def write_report(run_dir: Path) -> Path:
         supervisions=record.supervisions,
         tasks=record.tasks,
         probe_task_N=tuple(str(task) for task in named) if isinstance(named, list) else (),
+        timings=record.timings,
     )
     path = run_dir / "report.html"
     path.write_text(page, encoding="utf-8")
@@ -60,23 +63,25 @@ def report_html(
     supervisions: Sequence[str],
     tasks: Sequence[str],
     probe_task_N: Sequence[str] = (),
+    timings: Sequence[Mapping[str, Json]] = (),
 ) -> str:
     """The page, self-contained.
 
     Args:
         summary: summary.json; None for a run that has not finished.
         probe_task_N: the task of every row of the probe table; where empty, probes are shown pooled only.
+        timings: of a run that has not finished, what its seconds and dollars are read from.
 
     Raises:
         ValueError: the summary is not of its form.
     """
-    run = summary_so_far(config, results) if summary is None else read_summary(summary)
+    run = summary_so_far(config, results, timings) if summary is None else read_summary(summary)
     task_slots = {task: slot for slot, task in enumerate(tasks)}
     sections = [
         _section(
             "Accuracy by task", accuracy_panel(run), "Share of questions answered rightly, with 95% Wilson intervals."
         ),
-        _section("Where the budget went", budget_panel(run), _beside_the_budget(run)),
+        _section("Where the budget went", budget_panel(run) + _spend_table(run), _beside_the_budget(run)),
         _section("What the student was shown", mix_panel(run, results, supervisions), _mix_note(run)),
         _section("Probes", probe_panel(run, results, task_slots, probe_task_N), _PROBES_NOTE),
         *(
@@ -119,8 +124,8 @@ def _cards(run: Summary, results: Sequence[StageResult], *, finished: bool) -> s
         )
         cut = f"{share_text(scores.overall.truncated)} cut off at the limit"
         cards.append(("mean output tokens", f"{scores.overall.mean_output_tokens:.1f}", cut))
-    used = share_text(run.spent_flops / run.total_flops)
-    cards.append(("budget spent", used, f"{flops_text(run.spent_flops)} of {flops_text(run.total_flops)} FLOPs"))
+    of_budget = part_text(run.spent, run.total, run.unit)
+    cards.append(("budget spent", share_text(run.spent / run.total), of_budget))
     steps = f"{sum(result.steps for result in results):,} optimizer steps"
     if run.wall_seconds is not None:
         steps += f", {seconds_text(run.wall_seconds)}"
@@ -148,6 +153,17 @@ def _beside_the_budget(run: Summary) -> str:
     beside += list(run.recorded.items())
     listed = ", ".join(f"{name} {flops_text(flops)}" for name, flops in beside)
     return f"Beside the budget, in FLOPs: {listed}." if listed else "Nothing was recorded beside the budget."
+
+
+def _spend_table(run: Summary) -> str:
+    rows = [(purpose, spend) for purpose, spend in run.spent_by_purpose.items() if spend.flops]
+    return _table(
+        ("purpose", "FLOPs", "tokens", "seconds of workers", "dollars"),
+        [
+            (name, flops_text(spend.flops), f"{spend.tokens:,}", f"{spend.seconds:,.1f}", f"{spend.dollars:.3g}")
+            for name, spend in rows
+        ],
+    )
 
 
 def _mix_note(run: Summary) -> str:

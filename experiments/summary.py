@@ -6,6 +6,9 @@ import math
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 
+from controller.budgets import reopen_ledger
+from controller.config import Json
+from controller.ledger import UNITS, Budget, Spend, Unit
 from curricula.types import BUDGET_PURPOSES, StageResult
 from evaluators.accuracy import Scores
 from evaluators.calibration import Calibration
@@ -16,7 +19,11 @@ class Summary:
     """What is shown of a run, finished or not. Of an unfinished one there are no scores."""
 
     title: str  # policy, student, corpus and seed in one line
-    total_flops: float
+    unit: Unit  # of the budget
+    total: float  # in that unit
+    spent: float
+    spent_by_purpose: Mapping[str, Spend]  # what is only recorded too
+    total_flops: float  # what the budget comes to
     spent_flops: float
     charges: Mapping[str, float]  # FLOPs by purpose; those of the corpus (teach, compress) stand beside the budget
     recorded: Mapping[str, float]  # FLOPs by purpose that nobody pays
@@ -46,8 +53,16 @@ def read_summary(data: Mapping[str, object]) -> Summary:
     difficulty = data.get("difficulty")
     lost = _mapping(data.get("lost") or {}, "lost")
     seconds = data.get("wall_seconds")
+    budget = _mapping(data.get("budget"), "budget")
     return Summary(
         title=_title(data),
+        unit=_unit(budget.get("unit")),
+        total=_number(budget.get("total"), "budget.total"),
+        spent=_number(budget.get("spent"), "budget.spent"),
+        spent_by_purpose={
+            purpose: _spend(spend, f"spent.{purpose}")
+            for purpose, spend in _mapping(data.get("spent"), "spent").items()
+        },
         total_flops=_number(data.get("total_flops"), "total_flops"),
         spent_flops=_number(data.get("spent_flops"), "spent_flops"),
         charges=_numbers(data.get("charges"), "charges"),
@@ -63,24 +78,36 @@ def read_summary(data: Mapping[str, object]) -> Summary:
     )
 
 
-def summary_so_far(config: Mapping[str, object], results: Sequence[StageResult]) -> Summary:
-    """What can be said of a run that has not finished, from its config and its recorded stages.
+def summary_so_far(
+    config: Mapping[str, object], results: Sequence[StageResult], timings: Sequence[Mapping[str, Json]]
+) -> Summary:
+    """What can be said of a run that has not finished, from its config, its recorded stages and its clocks.
 
     Raises:
-        ValueError: the config has no `total_flops`.
+        ValueError: the config has no budget, or one by the clock and a stage's seconds are not there.
     """
-    purposes = [charge.purpose for result in results for charge in result.charges]
-    charges = {
-        purpose: float(sum(c.flops for result in results for c in result.charges if c.purpose == purpose))
-        for purpose in dict.fromkeys((*BUDGET_PURPOSES, *purposes))
-    }
+    given: list[Unit] = [unit for unit in UNITS if config.get(f"total_{unit}") is not None]
+    unit: Unit = given[0] if given else UNITS[0]
+    prices = [_number(line["dollars_per_second"], "timings") for line in timings if "dollars_per_second" in line]
+    budget = Budget(
+        unit=unit,
+        total=_number(config.get(f"total_{unit}"), f"total_{unit}"),
+        dollars_per_second=prices[-1] if prices else 0.0,
+    )
+    ledger = reopen_ledger(budget, results, timings)
+    charges = {purpose: float(ledger.spent.get(purpose, Spend()).flops) for purpose in BUDGET_PURPOSES}
+    others = {purpose: float(spend.flops) for purpose, spend in ledger.spent.items() if purpose not in charges}
     mix = [part for result in results for part in result.mix]
     return Summary(
         title=_title(config),
-        total_flops=_number(config.get("total_flops"), "total_flops"),
-        spent_flops=float(sum(result.spent_flops for result in results)),
-        charges={purpose: flops for purpose, flops in charges.items() if purpose in BUDGET_PURPOSES},
-        recorded={purpose: flops for purpose, flops in charges.items() if purpose not in BUDGET_PURPOSES},
+        unit=unit,
+        total=budget.total,
+        spent=ledger.total_spent.of(unit),
+        spent_by_purpose={str(purpose): spend for purpose, spend in ledger.spent.items()},
+        total_flops=float(ledger.total_flops),
+        spent_flops=float(ledger.total_spent.flops),
+        charges={str(purpose): flops for purpose, flops in charges.items()},
+        recorded={str(purpose): flops for purpose, flops in others.items()},
         mix_by_examples=_shares([(name, examples) for name, examples, _ in mix]),
         mix_by_flops=_shares([(name, flops) for name, _, flops in mix]),
         dev=None,
@@ -103,6 +130,39 @@ def flops_text(flops: float) -> str:
         return "0"
     mantissa, _, exponent = f"{flops:.2e}".partition("e")
     return f"{float(mantissa):g}e{int(exponent)}"
+
+
+def amount_text(amount: float, unit: Unit) -> str:
+    """An amount of a budget's unit for people.
+
+    Example:
+        >>> amount_text(4e12, "flops"), amount_text(2.5e6, "tokens"), amount_text(1.5, "dollars")
+        ('4e12 FLOPs', '2,500,000 tokens', '$1.5')
+    """
+    match unit:
+        case "flops":
+            return f"{flops_text(amount)} FLOPs"
+        case "tokens":
+            return f"{amount:,.0f} tokens"
+        case "seconds":
+            return seconds_text(amount)
+        case "dollars":
+            return f"${amount:.3g}"
+
+
+def part_text(spent: float, total: float, unit: Unit) -> str:
+    """What was spent of a budget.
+
+    Example:
+        >>> part_text(5e11, 4e12, "flops"), part_text(30, 60, "seconds")
+        ('5e11 of 4e12 FLOPs', '30 s of 1 min 0 s')
+    """
+    return f"{amount_text(spent, unit).removesuffix(' FLOPs').removesuffix(' tokens')} of {amount_text(total, unit)}"
+
+
+def spend_text(spend: Spend) -> str:
+    """What was spent, in every unit."""
+    return ", ".join(amount_text(spend.of(unit), unit) for unit in UNITS)
 
 
 def share_text(share: float) -> str:
@@ -150,6 +210,23 @@ def _title(data: Mapping[str, object]) -> str:
     parts = [path.rpartition(".")[2]]
     parts += [f"{name} {data[name]}" for name in ("student", "corpus", "seed") if name in data]
     return ", ".join(part for part in parts if part) or "run"
+
+
+def _unit(value: object) -> Unit:
+    for unit in UNITS:
+        if value == unit:
+            return unit
+    raise ValueError(f"summary.budget.unit must be one of {', '.join(UNITS)}, got {value!r}")
+
+
+def _spend(value: object, where: str) -> Spend:
+    amounts = _numbers(value, where)
+    return Spend(
+        flops=int(amounts["flops"]),
+        tokens=int(amounts["tokens"]),
+        seconds=amounts["seconds"],
+        dollars=amounts["dollars"],
+    )
 
 
 def _calibration(data: Mapping[str, object]) -> Calibration:

@@ -64,6 +64,7 @@ class Step:
     micro_batches: tuple[MicroBatch, ...]
     flops: int
     positions: int
+    tokens: int  # unpadded
     supervised_tokens: int
 
     @property
@@ -183,17 +184,19 @@ def plan_steps(
     seed: int,
     key: str,
     drawn: int,
-) -> tuple[tuple[Step, ...], int]:
-    """All steps that `ceiling_flops` buys, none beyond it, and the price of the one that no longer fits.
+    ceiling_tokens: int | None = None,
+) -> tuple[tuple[Step, ...], Step]:
+    """All steps that fit both ceilings, none beyond them, and the one that no longer fits.
 
     Args:
         prompt_tokens_R, target_tokens_R: lengths of every plan row, the end token counted in the target.
         price: FLOPs of training on a micro-batch, as `StepPrice.flops` tells them.
         key: the plan's `rows_digest`.
         drawn: rows that earlier stages of this checkpoint's line already drew under that key.
+        ceiling_tokens: of unpadded tokens; none where None.
     """
     steps: list[Step] = []
-    spent, pending = 0, np.zeros(0, dtype=np.int64)
+    spent, spent_tokens, pending = 0, 0, np.zeros(0, dtype=np.int64)
     for order in draw_rows(share_R, seed=seed, key=key, drawn=drawn):
         pending = np.concatenate([pending, order])
         total_B = prompt_tokens_R[pending].astype(np.int64) + target_tokens_R[pending]
@@ -211,18 +214,17 @@ def plan_steps(
                 target_tokens_R[row_B].astype(np.int64),
                 micro_batch_tokens=sizes.micro_batch_tokens,
             )
-            flops = sum(price(batch) for batch in batches)
-            if spent + flops > ceiling_flops:
-                return tuple(steps), flops
-            spent += flops
-            steps.append(
-                Step(
-                    micro_batches=batches,
-                    flops=flops,
-                    positions=sum(batch.positions for batch in batches),
-                    supervised_tokens=sum(batch.supervised_tokens for batch in batches),
-                )
+            step = Step(
+                micro_batches=batches,
+                flops=sum(price(batch) for batch in batches),
+                positions=sum(batch.positions for batch in batches),
+                tokens=int(cumulative[end - 1]) - before,
+                supervised_tokens=sum(batch.supervised_tokens for batch in batches),
             )
+            spent, spent_tokens = spent + step.flops, spent_tokens + step.tokens
+            if spent > ceiling_flops or (ceiling_tokens is not None and spent_tokens > ceiling_tokens):
+                return tuple(steps), step
+            steps.append(step)
             start = end
         pending = pending[start:]
     raise AssertionError("draw_rows is endless")

@@ -94,11 +94,11 @@ class Generator:
                 break
             suppress_think = mode == "no_think" and start == 0
             rows = [prompts[row] + written[row] for row in running]
-            new, charge = self._continue(rows, new_tokens, suppress_think=suppress_think, purpose=purpose)
+            new, used_flops, used_positions = self._continue(rows, new_tokens, suppress_think=suppress_think)
             for row, tokens in zip(running, new, strict=True):
                 written[row] += tokens[: tokens.index(end) + 1] if end in tokens else tokens
             running = [row for row in running if end not in written[row]]
-            flops, positions = flops + charge.flops, positions + charge.positions
+            flops, positions = flops + used_flops, positions + used_positions
         return Generated(
             text_Q=tuple(
                 str(self.student.tokenizer.decode([*prefix, *(token for token in tokens if token != end)]))
@@ -106,13 +106,18 @@ class Generator:
             ),
             output_tokens_Q=np.array([len(tokens) for tokens in written], dtype=np.int32),
             truncated_Q=np.array([end not in tokens for tokens in written], dtype=bool),
-            charge=Charge(purpose=purpose, flops=flops, positions=positions),
+            charge=Charge(
+                purpose=purpose,
+                flops=flops,
+                positions=positions,
+                tokens=sum(len(prompt) + len(tokens) for prompt, tokens in zip(prompts, written, strict=True)),
+            ),
         )
 
     def _continue(
-        self, rows: list[list[int]], new_tokens: int, *, suppress_think: bool, purpose: Purpose
-    ) -> tuple[list[list[int]], Charge]:
-        """Up to `new_tokens` more tokens for each row, padded on the left to one length."""
+        self, rows: list[list[int]], new_tokens: int, *, suppress_think: bool
+    ) -> tuple[list[list[int]], int, int]:
+        """Up to `new_tokens` more tokens for each row, padded on the left to one length; FLOPs, and positions."""
         model, pad = self.student.model.eval(), self.student.pad_id
         length = round_up(max(len(row) for row in rows), PROMPT_MULTIPLE)
         ids = np.full((len(rows), length), pad, dtype=np.int64)
@@ -138,7 +143,7 @@ class Generator:
         flops = generate_flops(
             self.shape, rows=len(rows), prompt_length=length, new_tokens=steps, adapters=self.adapters
         )
-        return new, Charge(purpose=purpose, flops=flops, positions=len(rows) * (length + steps - 1))
+        return new, flops, len(rows) * (length + steps - 1)
 
     @torch.inference_mode()
     def force(self, rows: Rows, *, purpose: Purpose) -> Forced:
@@ -160,4 +165,6 @@ class Generator:
             exact_Q[batch.row_B] = misses.cpu().numpy() == 0
             flops += reading_flops(self.shape, batch, self.adapters)
             positions += batch.positions
-        return Forced(loss_Q=loss_Q, exact_Q=exact_Q, charge=Charge(purpose=purpose, flops=flops, positions=positions))
+        tokens = int(rows.prompt_tokens_R.sum() + rows.target_tokens_R.sum())
+        charge = Charge(purpose=purpose, flops=flops, positions=positions, tokens=tokens)
+        return Forced(loss_Q=loss_Q, exact_Q=exact_Q, charge=charge)

@@ -38,6 +38,21 @@ class NotFiniteError(StageError):
         )
 
 
+@dataclass(frozen=True, kw_only=True)
+class Allowance:
+    """What a stage may use of a budget that is not in FLOPs, beside its ceiling in them.
+
+    Example:
+        Allowance(unit="tokens", ceiling=40_000, spent=160_000, total=400_000)
+    """
+
+    unit: Literal["tokens", "seconds"]  # unpadded tokens; seconds of one worker
+    ceiling: float  # for this stage
+    spent: float  # of the run, before this stage
+    total: float
+    flops_per_second: float = 0.0  # at which a stage's first step is expected to be taken; of seconds alone
+
+
 @dataclass(frozen=True, kw_only=True, eq=False)
 class StageJob:
     """One stage to train. R rows."""
@@ -48,13 +63,20 @@ class StageJob:
     loss_weight_R: NDArray[np.float64] | None
     rate_R: NDArray[np.float64]  # base learning rate of each row
     ceiling_flops: int
-    spent_flops: int  # of the run, before this stage: where the schedule stands
+    spent_flops: int  # of the run, before this stage: where the schedule stands, unless an allowance says
     total_flops: int
     seed: int
     start: str | None  # checkpoint to begin from; the untrained student where None
     start_digest: str | None  # of its state, checked when it is loaded
     checkpoint: str  # name to save under
     recipe: Recipe = field(default_factory=Recipe)
+    allowance: Allowance | None = None  # of a budget that is not in FLOPs
+
+    @property
+    def ceiling_tokens(self) -> int | None:
+        """The most unpadded tokens to train on; None where they are not counted."""
+        allowance = self.allowance
+        return int(allowance.ceiling) if allowance is not None and allowance.unit == "tokens" else None
 
 
 @dataclass(frozen=True, kw_only=True, eq=False)
@@ -63,6 +85,7 @@ class StageOutcome:
 
     steps: int
     next_step_flops: int  # price of the first step beyond the ceiling
+    next_step_tokens: int
     flops: int
     positions: int
     state_digest: str

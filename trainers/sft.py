@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 
 import numpy as np
@@ -58,7 +58,7 @@ class RunningStage:
     """What the trainer needs of the stage in hand."""
 
     steps: tuple[Step, ...]
-    rates: Sequence[float]  # learning rate of each step
+    rate: Callable[[int], float]  # learning rate of a step by its number, asked when it begins
     rows: Rows
     loss_weight_R: NDArray[np.float64] | None
     spans: SpanWeights | None
@@ -131,12 +131,13 @@ class StageSFTTrainer(SFTTrainer):
         self, num_training_steps: int, optimizer: torch.optim.Optimizer | None = None
     ) -> torch.optim.lr_scheduler.LambdaLR:
         """A scheduler that gives every step its own known rate."""
-        rates = self.running.rates
+        running = self.running
         stepped = self.optimizer if optimizer is None else optimizer
         assert isinstance(stepped, torch.optim.Optimizer), type(stepped)
         for group in stepped.param_groups:
             group["lr"] = 1.0  # LambdaLR multiplies this by the step's own rate
-        scheduler = torch.optim.lr_scheduler.LambdaLR(stepped, lambda step: rates[min(step, len(rates) - 1)])
+        last = len(running.steps) - 1
+        scheduler = torch.optim.lr_scheduler.LambdaLR(stepped, lambda step: running.rate(min(step, last)))
         self.lr_scheduler = scheduler
         self._created_lr_scheduler = True  # tells the parent that the next stage needs a new one
         return scheduler

@@ -9,7 +9,9 @@ so any worker can run any stage; one that still holds the right state skips the 
 from __future__ import annotations
 
 import dataclasses
+import itertools
 import time
+from collections.abc import Callable
 from pathlib import Path
 
 import numpy as np
@@ -39,6 +41,7 @@ from trainers.checkpoint import (
 )
 from trainers.collate import Rows, collate, supervised_logits, token_losses
 from trainers.components import trained_by
+from trainers.deadline import Deadline
 from trainers.jobs import Precision, StageError, StageJob, StageOutcome, StageProgress
 from trainers.objectives.objective import Objective, text_losses
 from trainers.order import rows_digest
@@ -72,6 +75,7 @@ class StageTrainer:
         seed: int,
         tuning: Tuning = EVERYTHING,
         precision: Precision = "fp32",
+        clock: Callable[[], float] = time.monotonic,
     ) -> None:
         """Train what of the student is not frozen.
 
@@ -79,6 +83,7 @@ class StageTrainer:
             checkpoints: the folder that holds them by name.
             tuning: what the student's adapters and frozen weights come to, for the price; and whether activations
                 are recomputed.
+            clock: seconds, by which stages of a budget in seconds end.
         """
         if tuning.recompute:
             student.model.activation_checkpointing_enable()
@@ -116,6 +121,8 @@ class StageTrainer:
         self.trainer.pad_id = student.pad_id
         self.trainer.precision = precision
         self.trainer.remove_callback(PrinterCallback)
+        self.deadline = Deadline(clock)
+        self.trainer.add_callback(self.deadline)
 
     def hold(self, checkpoint: str, digest: str | None = None) -> None:
         """Bring the model into a checkpoint's state, unless it is in it.
@@ -141,8 +148,8 @@ class StageTrainer:
             raise StageError("a recipe with logits or hidden needs a white-box teacher, and this run has none")
         return text_losses
 
-    def plan(self, job: StageJob, drawn: int) -> tuple[tuple[Step, ...], int]:
-        """The steps that a job's ceiling buys, `drawn` rows into its data order, and the price of one more."""
+    def plan(self, job: StageJob, drawn: int) -> tuple[tuple[Step, ...], Step]:
+        """The steps that a job's ceilings buy, `drawn` rows into its data order, and the one after them."""
         rows = Rows(store=self.store, example_R=job.example_R, supervision_R=job.supervision_R)
         return plan_steps(
             prompt_tokens_R=rows.prompt_tokens_R,
@@ -154,6 +161,7 @@ class StageTrainer:
             seed=job.seed,
             key=rows_digest(job.example_R, job.supervision_R, job.share_R),
             drawn=drawn,
+            ceiling_tokens=job.ceiling_tokens,
         )
 
     def train(self, job: StageJob) -> StageOutcome:
@@ -165,21 +173,24 @@ class StageTrainer:
                 student cannot be trained by the job's recipe.
         """
         self.progress = StageProgress()  # first: who watches must not take the last stage's for this one's
+        self.deadline.begin(job.allowance)
         if job.start is not None:
             self.hold(job.start, job.start_digest)
         elif self.held is not None:
             raise StageError("a stage without a start needs a worker whose student is untrained")
         key = rows_digest(job.example_R, job.supervision_R, job.share_R)
-        steps, next_step_flops = self.plan(job, self.drawn.get(key, 0))
+        steps, next_step = self.plan(job, self.drawn.get(key, 0))
         tally = Tally.empty(len(job.example_R))
+        if steps and not self.deadline.has_time_for(steps[0]):
+            steps, next_step = (), steps[0]
         if not steps:
-            return self._outcome(steps, next_step_flops, tally, digest="", train_seconds=0.0)
+            return self._outcome(steps, next_step, tally, digest="", train_seconds=0.0)
         rows = Rows(store=self.store, example_R=job.example_R, supervision_R=job.supervision_R)
         spans, objective = span_weights(rows, job.recipe), self.objective(job.recipe)
         self.progress.started = time.monotonic()
         self.trainer.running = RunningStage(
             steps=steps,
-            rates=self._rates(job, steps, rows.target_tokens_R),
+            rate=self._rate(job, steps, rows.target_tokens_R),
             rows=rows,
             loss_weight_R=job.loss_weight_R,
             spans=spans,
@@ -189,24 +200,28 @@ class StageTrainer:
         )
         self.held = "(in training)"  # matches no checkpoint: a stage that fails leaves nothing to build on
         self._training_mode()
+        self.deadline.steps = steps
         began = time.monotonic()
         with trained_by(self.student.model, job.recipe):
             self.trainer.train()
         train_seconds = time.monotonic() - began
+        steps = steps[: self.trainer.state.global_step]
         refuse_weights(self.student.model, steps)
         self.drawn[key] = self.drawn.get(key, 0) + sum(step.rows for step in steps)
         state = gather_state(self.student.model, self.optimizer, self.drawn, frozen=self.frozen)
         save_state(state, self.checkpoints / job.checkpoint)
         self.held = job.checkpoint
         return_freed_memory()
-        return self._outcome(steps, next_step_flops, tally, digest=state.digest(), train_seconds=train_seconds)
+        self.deadline.end()
+        return self._outcome(steps, next_step, tally, digest=state.digest(), train_seconds=train_seconds)
 
     def _outcome(
-        self, steps: tuple[Step, ...], next_step_flops: int, tally: Tally, *, digest: str, train_seconds: float
+        self, steps: tuple[Step, ...], next_step: Step, tally: Tally, *, digest: str, train_seconds: float
     ) -> StageOutcome:
         return StageOutcome(
             steps=len(steps),
-            next_step_flops=next_step_flops,
+            next_step_flops=next_step.flops,
+            next_step_tokens=next_step.tokens,
             flops=sum(step.flops for step in steps),
             positions=sum(step.positions for step in steps),
             state_digest=digest,
@@ -216,7 +231,7 @@ class StageTrainer:
             loss_R=tally.loss_R,
             positions_R=tally.positions_R,
             train_seconds=train_seconds,
-            tokens=self.progress.tokens,
+            tokens=sum(step.tokens for step in steps),
             memory_micro_batch_tokens=self.trainer.memory_micro_batch_tokens,
         )
 
@@ -266,11 +281,17 @@ class StageTrainer:
         if model.device.type == "cuda":
             torch.cuda.synchronize(model.device)  # else the clock would read when work was asked for, not done
 
-    def _rates(self, job: StageJob, steps: tuple[Step, ...], target_tokens_R: NDArray[np.int32]) -> list[float]:
+    def _rate(
+        self, job: StageJob, steps: tuple[Step, ...], target_tokens_R: NDArray[np.int32]
+    ) -> Callable[[int], float]:
         """Each step's rate: the supervised-token-weighted mean of its rows' base rates, by budget progress."""
-        rates, spent = [], job.spent_flops
-        for step in steps:
-            base = float(np.average(job.rate_R[step.row_B], weights=target_tokens_R[step.row_B]))
-            rates.append(base * self.schedule.factor(spent / job.total_flops))
-            spent += step.flops
-        return rates
+        base = [float(np.average(job.rate_R[step.row_B], weights=target_tokens_R[step.row_B])) for step in steps]
+        allowance = job.allowance
+        if allowance is not None and allowance.unit == "seconds":
+            return lambda step: base[step] * self.schedule.factor(self.deadline.spent_share())
+        if allowance is None:
+            spent, total, costs = job.spent_flops, job.total_flops, [step.flops for step in steps]
+        else:
+            spent, total, costs = allowance.spent, allowance.total, [step.tokens for step in steps]
+        before = list(itertools.accumulate(costs, initial=spent))
+        return lambda step: base[step] * self.schedule.factor(before[step] / total)

@@ -12,13 +12,14 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from controller.controller import kept_checkpoints, latest, probe_accuracy, run
-from controller.ledger import OverspentError
+from controller.encoding import encode
+from controller.ledger import Ledger, OverspentError, Unit
 from curricula.plans import PlanError
 from curricula.policies import Fixed, Mixed, Routed, Sequential, Staged
 from curricula.policy import CurriculumPolicy, plan_uniform
 from curricula.recipe import Recipe
 from curricula.types import ProbePlan, RunState, StagePlan
-from tests.controller.worlds import FakeRecord, FakeStudents, fresh_state
+from tests.controller.worlds import FakeRecord, FakeStudents, fresh_ledger, fresh_state
 
 POLICIES: tuple[CurriculumPolicy, ...] = (
     Fixed(supervision="compressed"),
@@ -65,10 +66,23 @@ class Planned(CurriculumPolicy):
 
 
 def _run(
-    policy: CurriculumPolicy, state: RunState, students: FakeStudents | None = None
+    policy: CurriculumPolicy, state: RunState, students: FakeStudents | None = None, ledger: Ledger | None = None
 ) -> tuple[RunState, FakeRecord]:
+    """To the end of a budget in FLOPs, or of the ledger's."""
     students, record = students or FakeStudents(), FakeRecord()
-    return run(policy=policy, state=state, trainer=students, evaluator=students, record=record), record
+    if ledger is None:
+        ledger = fresh_ledger(state.total_flops)
+        for result in state.history:
+            ledger = ledger.charged(result.charges, {})
+    state = run(policy=policy, state=state, ledger=ledger, trainer=students, evaluator=students, record=record)
+    return state, record
+
+
+def _account(ledger: Ledger, record: FakeRecord) -> Ledger:
+    """The account of what was recorded."""
+    for result, seconds in zip(record.results, record.seconds, strict=True):
+        ledger = ledger.charged(result.charges, seconds)
+    return ledger
 
 
 @pytest.mark.parametrize("policy", POLICIES, ids=lambda policy: type(policy).__name__)
@@ -90,6 +104,59 @@ def test_replay_from_any_point_equals_the_run(total: int, cut: int) -> None:
     resumed, _ = _run(policy, state)
     assert [result.plan_digest for result in resumed.history] == [result.plan_digest for result in whole.history]
     assert resumed.spent_flops == whole.spent_flops
+
+
+@pytest.mark.parametrize("policy", POLICIES, ids=lambda policy: type(policy).__name__)
+@given(total=st.integers(300, 40_000))
+def test_a_budget_in_tokens_is_never_exceeded_and_is_used_up(policy: CurriculumPolicy, total: int) -> None:
+    students, ledger = FakeStudents(), fresh_ledger(total, "tokens")
+    state, record = _run(policy, fresh_state(ledger.total_flops), students, ledger)
+    spent = _account(ledger, record).total_spent
+    assert spent.tokens <= total
+    for order in students.orders:
+        assert order.allowance is not None
+        assert order.allowance.spent + order.allowance.ceiling <= order.allowance.total == total
+        assert order.spent_flops + order.train_flops <= order.total_flops
+    if isinstance(policy, Fixed) and not policy.probe_examples:
+        assert total - spent.tokens < 61 + 0.02 * total
+        assert state.progress == pytest.approx(spent.tokens / total, abs=1e-4)
+
+
+@given(total=st.integers(2000, 40_000), cut=st.integers(0, 6))
+def test_a_budget_in_tokens_replays_from_any_point(total: int, cut: int) -> None:
+    policy, ledger = Routed(probe_examples=6, probe_share=0.2), fresh_ledger(total, "tokens")
+    whole, record = _run(policy, fresh_state(1), None, ledger)
+    kept = whole.history[:cut]
+    for result in kept:
+        ledger = ledger.charged(result.charges, {"train": 77.0})
+    state = dataclasses.replace(fresh_state(1), history=kept, checkpoints=kept_checkpoints(kept))
+    resumed, _ = _run(policy, state, FakeStudents(step_seconds=3.0), ledger)
+    assert [encode(result, forks=1, arrays_digest="") for result in resumed.history] == [
+        encode(result, forks=1, arrays_digest="") for result in record.results
+    ]
+
+
+@pytest.mark.parametrize("unit", ["seconds", "dollars"])
+@pytest.mark.parametrize("policy", POLICIES, ids=lambda policy: type(policy).__name__)
+@given(total_seconds=st.floats(5, 300), step_seconds=st.floats(0.1, 1.5))
+def test_a_budget_by_the_clock_holds_up_to_what_was_begun_in_it(
+    policy: CurriculumPolicy, unit: Unit, total_seconds: float, step_seconds: float
+) -> None:
+    ledger = fresh_ledger(total_seconds * (1.0 if unit == "seconds" else 0.02), unit)
+    students = FakeStudents(step_seconds=step_seconds)
+    state, record = _run(policy, fresh_state(1), students, ledger)
+    account = _account(ledger, record)
+    # A probe of at most twelve answers may be asked for before it is known how long they take.
+    assert account.total_spent.seconds <= total_seconds + 12 * 0.1
+    assert account.total_spent.dollars == pytest.approx(0.02 * account.total_spent.seconds)
+    assert state.progress <= 1.0
+    if isinstance(policy, Fixed) and not policy.probe_examples and step_seconds < 0.02 * total_seconds:
+        assert total_seconds - account.total_spent.seconds < step_seconds + 0.05 * total_seconds
+
+
+def test_a_budget_in_tokens_below_one_step_is_an_error_that_says_the_price() -> None:
+    with pytest.raises(PlanError, match=r"budget of 40 tokens buys no training step, which costs 61; raise"):
+        _run(Fixed(supervision="answer"), fresh_state(1), None, fresh_ledger(40, "tokens"))
 
 
 def test_a_budget_below_one_step_is_an_error_that_says_the_price() -> None:

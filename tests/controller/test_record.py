@@ -5,7 +5,7 @@ from __future__ import annotations
 import dataclasses
 import json
 import multiprocessing
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 from contextlib import closing, contextmanager
 from pathlib import Path
 
@@ -14,10 +14,11 @@ import pytest
 
 from controller.config import Json
 from controller.controller import run
+from controller.ledger import Budget, Ledger
 from controller.record import RunFolder, RunFolderError, read_run
 from curricula.policies import Fixed
 from curricula.recipe import Recipe, Rollouts
-from curricula.types import RunState, StageResult
+from curricula.types import Purpose, RunState, StageResult
 from tests.controller.worlds import FakeRecord, FakeStudents, fresh_state
 
 IDENTITY: dict[str, Json] = {
@@ -26,11 +27,15 @@ IDENTITY: dict[str, Json] = {
     "supervisions": ["answer"],
 }
 
+SECONDS: Mapping[Purpose, float] = {"train": 1.25, "probe": 1 / 3}
+
 
 def _history(probe_examples: int = 4) -> RunState:
     students, record = FakeStudents(), FakeRecord()
     policy = Fixed(supervision="compressed", slices=4, probe_examples=probe_examples)
-    return run(policy=policy, state=fresh_state(60_000_000), trainer=students, evaluator=students, record=record)
+    state = fresh_state(60_000_000)
+    ledger = Ledger(budget=Budget(unit="flops", total=state.total_flops))
+    return run(policy=policy, state=state, ledger=ledger, trainer=students, evaluator=students, record=record)
 
 
 @contextmanager
@@ -40,7 +45,7 @@ def _folder(path: Path, history: tuple[StageResult, ...]) -> Iterator[RunFolder]
         folder.begin(IDENTITY, {"seed": 0})
         for result in history:
             (folder.checkpoints / result.checkpoint).mkdir(parents=True)
-            folder.append([result])
+            folder.append([result], [SECONDS])
         yield folder
     finally:
         folder.close()
@@ -125,7 +130,7 @@ def test_a_round_of_which_any_checkpoint_is_gone_is_rewound(tmp_path: Path) -> N
     twin = dataclasses.replace(second, index=2, checkpoint="0002")
     with _folder(tmp_path / "run", (first,)) as folder:
         (folder.checkpoints / "0002").mkdir()
-        folder.append([second, twin])
+        folder.append([second, twin], [SECONDS, SECONDS])
         assert [result.index for result in folder.rewind()] == [0]
 
 
@@ -169,7 +174,7 @@ def test_a_round_that_lacks_a_fork_is_dropped(tmp_path: Path) -> None:
     with _folder(tmp_path / "run", (first,)) as folder:
         for result in (second, twin):
             (folder.checkpoints / result.checkpoint).mkdir()
-        folder.append([second, twin])
+        folder.append([second, twin], [SECONDS, SECONDS])
         stages = tmp_path / "run" / "stages.jsonl"
         lines = stages.read_text().splitlines(keepends=True)
         stages.write_text("".join(lines[:2]))

@@ -5,6 +5,7 @@ from __future__ import annotations
 import numpy as np
 
 from controller.config import Json
+from controller.ledger import Budget
 from controller.summary import lost_work, replay, target_costs, train_seconds
 from curricula.columns import target_table
 from curricula.rendering import think
@@ -20,6 +21,7 @@ def _trained(*, tokens: int = 100, lost_workers: int = 0) -> dict[str, Json]:
 
 
 RECORDED: dict[str, Json] = {"event": "recorded"}
+FLOPS = Budget(unit="flops", total=10**9)
 
 
 def test_an_attempt_that_was_recorded_is_not_lost() -> None:
@@ -49,9 +51,11 @@ def test_seconds_of_all_loops_are_added() -> None:
 def test_what_ends_the_promise_of_a_replay_is_named() -> None:
     attempt: dict[str, Json] = {"event": "trained", "checkpoints": ["0003"], "memory_micro_batch_tokens": [None]}
     short: dict[str, Json] = {**attempt, "memory_micro_batch_tokens": [512]}
-    assert replay("fp32", "cpu", [attempt, RECORDED]) == {"bitwise": True, "ended_by": []}
-    assert replay("bf16", "cpu", [attempt]) == {"bitwise": False, "ended_by": ["trained in bf16"]}
-    told = replay("fp32", "cuda", [attempt, short])["ended_by"]
+    assert replay("fp32", "cpu", [attempt, RECORDED], FLOPS) == {"bitwise": True, "ended_by": []}
+    assert replay("bf16", "cpu", [attempt], FLOPS) == {"bitwise": False, "ended_by": ["trained in bf16"]}
+    by_clock = replay("fp32", "cpu", [attempt], Budget(unit="dollars", total=1.0))
+    assert not by_clock["bitwise"] and "a budget in dollars" in str(by_clock["ended_by"])
+    told = replay("fp32", "cuda", [attempt, short], FLOPS)["ended_by"]
     assert told == ["trained on cuda", "memory ran out by stage 0003: micro-batches of 512 tokens at most"]
 
 

@@ -2,12 +2,22 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 
 import numpy as np
 
 from controller.controller import Measured, Order, Trained
-from curricula.types import Charge, ExampleTable, ProbeOutcomes, RunState, StagePlan, StageResult
+from controller.ledger import Budget, Ledger, Unit
+from curricula.types import (
+    Charge,
+    Cost,
+    ExampleTable,
+    ProbeOutcomes,
+    Purpose,
+    RunState,
+    StagePlan,
+    StageResult,
+)
 
 
 def table(examples: int = 40) -> ExampleTable:
@@ -33,11 +43,22 @@ def fresh_state(total_flops: int) -> RunState:
     return RunState(train=table(), probe=table(12), total_flops=total_flops, history=(), checkpoints=(), seed=0)
 
 
-class FakeStudents:
-    """Trains in steps of a fixed price, and measures for less than the worst case."""
+def fresh_ledger(total: float, unit: Unit = "flops") -> Ledger:
+    """Nothing spent. A token is taken to buy 900 FLOPs and a second 90,000; a second costs a fiftieth of a dollar."""
+    rates: Mapping[Unit, float] = {"flops": 1.0, "tokens": 900.0, "seconds": 90_000.0, "dollars": 4_500_000.0}
+    return Ledger(budget=Budget(unit=unit, total=total, flops_per_unit=rates[unit], dollars_per_second=0.02))
 
-    def __init__(self, *, step_flops: int = 50_000, overspend: bool = False) -> None:
-        self.step_flops, self.overspend = step_flops, overspend
+
+class FakeStudents:
+    """Trains in steps of a fixed price, and measures for less than the worst case.
+
+    A step is 61 tokens and takes `step_seconds`; an answer is 12 tokens, 30 at most, and takes a tenth of a second.
+    """
+
+    step_tokens = 61
+
+    def __init__(self, *, step_flops: int = 50_000, step_seconds: float = 0.5, overspend: bool = False) -> None:
+        self.step_flops, self.step_seconds, self.overspend = step_flops, step_seconds, overspend
         self.orders: list[Order] = []
 
     def train(self, orders: Sequence[Order]) -> list[Trained]:
@@ -45,14 +66,15 @@ class FakeStudents:
         self.orders += orders
         return [self._trained(order) for order in orders]
 
-    def measure_ceiling_flops(self, plan: StagePlan) -> int:
-        """Five thousand a probed example."""
-        return 0 if plan.probe is None else 5000 * len(plan.probe.example_P)
+    def measure_ceiling(self, plan: StagePlan) -> Cost:
+        """Five thousand FLOPs a probed example."""
+        count = 0 if plan.probe is None else len(plan.probe.example_P)
+        return Cost(flops=5000 * count, tokens=30 * count)
 
     def measure(self, plan: StagePlan, checkpoint: str) -> Measured:
         """Even examples are solved; two thousand an example, or twice the worst case for a broken meter."""
         if plan.probe is None:
-            return Measured(probe=None, score_M=None, charges=())
+            return Measured(probe=None, score_M=None, charges=(), seconds={})
         count = len(plan.probe.example_P)
         outcomes = ProbeOutcomes(
             example_P=plan.probe.example_P,
@@ -62,15 +84,22 @@ class FakeStudents:
             loss_P=np.full(count, np.nan),
         )
         flops = count * (10_000 if self.overspend else 2000)
-        return Measured(probe=outcomes, score_M=None, charges=(Charge(purpose="probe", flops=flops, positions=count),))
+        charge = Charge(purpose="probe", flops=flops, positions=count, tokens=12 * count)
+        return Measured(probe=outcomes, score_M=None, charges=(charge,), seconds={"probe": 0.1 * count})
 
     def _trained(self, order: Order) -> Trained:
-        steps = order.train_flops // self.step_flops
+        steps, allowance = order.train_flops // self.step_flops, order.allowance
+        if allowance is not None:
+            step = self.step_tokens if allowance.unit == "tokens" else self.step_seconds
+            steps = min(steps, int(allowance.ceiling / step))
         rows = len(order.plan)
         return Trained(
             steps=steps,
-            next_step_flops=self.step_flops,
-            charge=Charge(purpose="train", flops=steps * self.step_flops, positions=steps),
+            next_step=Cost(flops=self.step_flops, tokens=self.step_tokens),
+            charge=Charge(
+                purpose="train", flops=steps * self.step_flops, positions=steps, tokens=steps * self.step_tokens
+            ),
+            seconds=steps * self.step_seconds,
             state_digest=f"digest of {order.checkpoint}",
             losses=(),
             mix=(("answer", steps, steps * self.step_flops),),
@@ -84,11 +113,13 @@ class FakeRecord:
 
     def __init__(self) -> None:
         self.results: list[StageResult] = []
+        self.seconds: list[Mapping[Purpose, float]] = []
         self.kept: tuple[str, ...] = ()
 
-    def append(self, results: Sequence[StageResult]) -> None:
+    def append(self, results: Sequence[StageResult], seconds: Sequence[Mapping[Purpose, float]]) -> None:
         """Remember a round."""
         self.results += results
+        self.seconds += seconds
 
     def retain(self, checkpoints: Sequence[str]) -> None:
         """Remember what stays."""

@@ -100,7 +100,7 @@ def _result(index: int, losses: tuple[TrainingLoss, ...], flops: int, probe: Pro
         checkpoint=f"{index:04d}",
         state_digest="",
         steps=1,
-        charges=(Charge(purpose="train", flops=flops, positions=1),),
+        charges=(Charge(purpose="train", flops=flops, positions=1, tokens=1),),
         losses=losses,
         mix=(),
         example_R=empty_R,

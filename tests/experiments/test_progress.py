@@ -14,8 +14,9 @@ def make_snapshot(stage: str, phase: str = "training") -> Snapshot:
     return Snapshot(
         stage_name=stage,
         mix={"answer": 0.25, "compressed": 0.75},
-        spent_flops=5e8,
-        total_flops=1e9,
+        unit="flops",
+        spent=5e8,
+        total=1e9,
         tokens_per_second=12_000.0,
         probe_accuracy=0.5,
         seconds_left=61.0,

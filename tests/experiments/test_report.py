@@ -56,9 +56,9 @@ def make_stage(index: int, *, name: str = "warm <b>up</b>", probe: bool = True) 
         state_digest="",
         steps=7,
         charges=(
-            Charge(purpose="train", flops=10**8, positions=10),
-            Charge(purpose="probe", flops=10**7, positions=10),
-            Charge(purpose="evaluate", flops=10**6, positions=10),
+            Charge(purpose="train", flops=10**8, positions=10, tokens=9),
+            Charge(purpose="probe", flops=10**7, positions=10, tokens=9),
+            Charge(purpose="evaluate", flops=10**6, positions=10, tokens=9),
         ),
         losses=losses,
         mix=((SUPERVISIONS[0], 30, 4 * 10**7), (SUPERVISIONS[1], 10, 6 * 10**7)),
@@ -88,6 +88,13 @@ def make_summary() -> dict[str, object]:
         "student": "tiny",
         "corpus": "procedural",
         "seed": 3,
+        "budget": {"unit": "flops", "total": 10**9, "spent": 330_000_000, "dollars_per_hour": 0.05},
+        "spent": {
+            "train": {"flops": 3 * 10**8, "tokens": 27, "seconds": 6.0, "dollars": 0.0123},
+            "probe": {"flops": 3 * 10**7, "tokens": 27, "seconds": 1.5, "dollars": 0.004},
+            "features": {"flops": 0, "tokens": 0, "seconds": 0.0, "dollars": 0.0},
+            "evaluate": {"flops": 3 * 10**6, "tokens": 27, "seconds": 0.1, "dollars": 0.0},
+        },
         "total_flops": 10**9,
         "spent_flops": 330_000_000,
         "charges": {"train": 3 * 10**8, "probe": 3 * 10**7, "features": 0, "teach": 5 * 10**9, "compress": 0},
@@ -215,7 +222,7 @@ def test_many_tasks_and_supervisions_still_draw() -> None:
 
 def test_a_finished_summary_agrees_with_the_same_stages_unfinished() -> None:
     finished = read_summary(make_summary())
-    so_far = summary_so_far(CONFIG, [make_stage(index) for index in range(3)])
+    so_far = summary_so_far(CONFIG, [make_stage(index) for index in range(3)], ())
     assert so_far.spent_flops == finished.spent_flops
     assert so_far.recorded == finished.recorded
     assert so_far.mix_by_examples == pytest.approx(finished.mix_by_examples)
@@ -225,7 +232,7 @@ def test_a_finished_summary_agrees_with_the_same_stages_unfinished() -> None:
 
 def test_a_summary_of_another_form_is_refused_by_name() -> None:
     with pytest.raises(ValueError, match=r"summary\.spent_flops must be a number, got None"):
-        read_summary({"total_flops": 1.0})
+        read_summary({name: value for name, value in make_summary().items() if name != "spent_flops"})
     with pytest.raises(ValueError, match=r"summary\.dev must be a mapping"):
         read_summary(make_summary() | {"dev": 3})
 
@@ -237,7 +244,7 @@ def test_a_run_folder_gets_its_page(tmp_path: Path) -> None:
         {"policy": "Staged", "total_flops": 1e9, "seed": 3},
     )
     for index in range(2):
-        folder.append([make_stage(index)])
+        folder.append([make_stage(index)], [{"train": 2.0, "probe": 0.5}])
     folder.close()
     path = write_report(tmp_path)
     text = outline(path.read_text(encoding="utf-8")).text

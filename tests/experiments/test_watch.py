@@ -2,16 +2,18 @@
 
 from __future__ import annotations
 
-import dataclasses
 from collections.abc import Iterator
 
 import pytest
 
+from controller.ledger import Budget, Unit
 from controller.students import Doing
 from experiments import adaptive
 from experiments.adaptive import Watch
 from experiments.progress import Snapshot
 from trainers.jobs import StageProgress
+
+BUDGET = Budget(unit="flops", total=1000)
 
 
 class Clock:
@@ -40,8 +42,8 @@ def _look(watch: Watch, clock: Clock) -> Snapshot:
 
 
 def test_spending_never_runs_back_and_the_time_left_follows_its_speed(clock: Clock) -> None:
-    doing = Doing()
-    watch = Watch(doing, total_flops=1000)
+    doing = Doing(budget=BUDGET)
+    watch = Watch(doing)
     assert watch() is None
     progress = StageProgress(started=clock.now)
     watch.ask = lambda: progress
@@ -56,22 +58,22 @@ def test_spending_never_runs_back_and_the_time_left_follows_its_speed(clock: Clo
     doing.phase = "probing"
     looks.append(_look(watch, clock))
     progress = StageProgress(started=clock.now)
-    doing.phase, doing.stage, doing.spent_flops = "training", "second", 250
+    doing.phase, doing.stage, doing.spent = "training", "second", 250
     looks.append(_look(watch, clock))
     assert looks[-1].tokens_per_second == looks[-2].tokens_per_second
     progress.flops = 740
     looks.append(_look(watch, clock))
     doing.phase = "testing"
     looks.append(_look(watch, clock))
-    spent = [look.spent_flops for look in looks]
+    spent = [look.spent for look in looks]
     assert spent == [0, 200, 200, 250, 990, 990]
     assert looks[-1].seconds_left is None
     assert [look.phase for look in looks] == ["training", "training", "probing", "training", "training", "testing"]
 
 
 def test_a_resumed_run_counts_its_own_spending_alone(clock: Clock) -> None:
-    doing = dataclasses.replace(Doing(), phase="training", stage="fifth", spent_flops=500)
-    watch = Watch(doing, total_flops=1000)
+    doing = Doing(budget=BUDGET, phase="training", stage="fifth", spent=500)
+    watch = Watch(doing)
     progress = StageProgress(started=clock.now)
     watch.ask = lambda: progress
     _look(watch, clock)
@@ -80,10 +82,19 @@ def test_a_resumed_run_counts_its_own_spending_alone(clock: Clock) -> None:
 
 
 def test_a_crew_that_cannot_say_leaves_what_was_known(clock: Clock) -> None:
-    watch = Watch(Doing(phase="training", stage="x", spent_flops=300), total_flops=1000)
+    watch = Watch(Doing(budget=BUDGET, phase="training", stage="x", spent=300))
     watch.ask = lambda: None
-    assert _look(watch, clock).spent_flops == 300
+    assert _look(watch, clock).spent == 300
     watch.ask = lambda: StageProgress(flops=100)
-    assert _look(watch, clock).spent_flops == 400
+    assert _look(watch, clock).spent == 400
     watch.ask = lambda: None
-    assert _look(watch, clock).spent_flops == 400
+    assert _look(watch, clock).spent == 400
+
+
+@pytest.mark.parametrize(("unit", "spent"), [("tokens", 140), ("seconds", 60), ("dollars", 43)])
+def test_a_budget_is_shown_in_its_own_unit(unit: Unit, spent: float, clock: Clock) -> None:
+    budget = Budget(unit=unit, total=1000, dollars_per_second=0.15)
+    watch = Watch(Doing(budget=budget, phase="training", stage="x", spent=40))
+    watch.ask = lambda: StageProgress(flops=7, tokens=100, started=clock.now - 20.0)
+    snapshot = _look(watch, clock)
+    assert (snapshot.unit, snapshot.spent, snapshot.total) == (unit, pytest.approx(spent), 1000)

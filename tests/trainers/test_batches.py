@@ -50,7 +50,7 @@ def _rows(steps: tuple[Step, ...]) -> list[set[int]]:
 @given(st.lists(st.integers(1, 200), min_size=3, max_size=40), st.integers(10**6, 10**9), st.integers(0, 5))
 def test_steps_never_cost_more_than_the_ceiling_and_one_more_would(lengths: list[int], ceiling: int, seed: int) -> None:
     targets = np.array(lengths, dtype=np.int32)
-    steps, next_flops = plan_steps(
+    steps, following = plan_steps(
         prompt_tokens_R=np.full(len(lengths), 7, dtype=np.int32),
         target_tokens_R=targets,
         share_R=np.ones(len(lengths)),
@@ -62,7 +62,7 @@ def test_steps_never_cost_more_than_the_ceiling_and_one_more_would(lengths: list
         drawn=0,
     )
     spent = sum(step.flops for step in steps)
-    assert spent <= ceiling < spent + next_flops
+    assert spent <= ceiling < spent + following.flops
     assert spent == sum(StepPrice(shape=SHAPE).flops(batch) for step in steps for batch in step.micro_batches)
 
 

@@ -25,7 +25,14 @@ TEACHER = config_shape(
     }
 )
 BLOCK = STUDENT.block_weights // LAYERS
-BATCH = MicroBatch(row_B=np.arange(3), length=40, head_positions=64, supervised_tokens=50)
+BATCH = MicroBatch(
+    row_B=np.arange(3),
+    length_B=np.full(3, 40),
+    groups=((0, 3),),
+    positions=120,
+    head_positions=64,
+    supervised_tokens=50,
+)
 
 
 def test_a_block_whose_input_is_detached_is_the_lowest_that_the_head_reaches() -> None:

@@ -112,10 +112,10 @@ class WarmStage:
     def seconds(self, rows: Rows) -> float:
         """From a job to the beginning of its first step: planned, priced, and the loop set up."""
         probe = whole_stage(rows, ceiling_flops=1, learning_rate=LEARNING_RATE, seed=SEED, checkpoint="stage")
-        _, step_flops = self._trainer.plan(probe, 0)
+        _, step = self._trainer.plan(probe, 0)
         job = whole_stage(
             rows,
-            ceiling_flops=step_flops * self._stage_steps,
+            ceiling_flops=step.flops * self._stage_steps,
             learning_rate=LEARNING_RATE,
             seed=SEED,
             checkpoint="stage",

@@ -72,8 +72,8 @@ class Planned:
             precision=precision,
         )
         probe = whole_stage(rows, ceiling_flops=1, learning_rate=learning_rate, seed=seed, checkpoint="whole")
-        _, step_flops = self._trainer.plan(probe, 0)
-        ceiling_flops = int(SPARE_SHARE * step_flops * (steps + 1))
+        _, step = self._trainer.plan(probe, 0)
+        ceiling_flops = int(SPARE_SHARE * step.flops * (steps + 1))
         self._job = whole_stage(
             rows, ceiling_flops=ceiling_flops, learning_rate=learning_rate, seed=seed, checkpoint="whole"
         )
