@@ -12,6 +12,7 @@ from pathlib import Path
 import numpy as np
 import pytest
 
+from controller.budgets import reopen_ledger
 from controller.config import Json
 from controller.controller import run
 from controller.ledger import Budget, Ledger
@@ -105,6 +106,25 @@ def test_a_stage_line_holds_what_its_recipe_changes(recipe: Recipe, changes: dic
     assert json.loads(line)["recipe"] == changes
     (read,) = read_run(tmp_path / "run").results
     assert read.recipe == recipe and _same(read, stage)
+
+
+def test_seconds_of_recorded_stages_are_read_back_and_of_others_not(tmp_path: Path) -> None:
+    history = _history().history
+    budget = Budget(unit="seconds", total=100.0, dollars_per_second=0.5)
+    with _folder(tmp_path / "run", history[:2]) as folder:
+        # Killed after the seconds of a stage were written and before the stage was: it is done again, and slower.
+        folder.note(event="charged", checkpoints=[history[2].checkpoint], busy_seconds=[{"train": 99.0}])
+        assert reopen_ledger(budget, folder.rewind(), folder.timings()).total_spent.seconds == 2 * (1.25 + 1 / 3)
+        (folder.checkpoints / history[2].checkpoint).mkdir()
+        folder.append([history[2]], [{"train": 3.0}])
+        ledger = reopen_ledger(budget, folder.rewind(), folder.timings())
+    assert ledger.spent["train"].seconds == 1.25 + 1.25 + 3.0
+    assert ledger.total_spent.dollars == pytest.approx(0.5 * ledger.total_spent.seconds)
+    assert ledger.total_spent.flops == sum(result.spent_flops for result in history[:3])
+    (tmp_path / "run" / "timings.jsonl").unlink()
+    with pytest.raises(RunFolderError, match="lacks the seconds of stage 0000"):
+        reopen_ledger(budget, history[:3], folder.timings())
+    assert reopen_ledger(Budget(unit="flops", total=10**9), history, folder.timings()).total_spent.seconds == 0
 
 
 def test_a_line_cut_off_by_a_kill_is_dropped_and_the_file_mended(tmp_path: Path) -> None:

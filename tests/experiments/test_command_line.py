@@ -60,6 +60,9 @@ def refusal(capsys: pytest.CaptureFixture[str], *arguments: str | Path) -> str:
         (("--total_flops", "abc"), ("--total_flops", "float", "'abc'")),
         (("--total_flops",), ("--total_flops",)),
         (("--total_flops", "-1"), ("total_flops", "positive")),
+        (("--total_tokens", "nan"), ("total_tokens", "positive")),
+        (("--total_flops", "1e9", "--total_tokens", "1e6"), ("one budget", "total_flops and total_tokens")),
+        (("--dollars_per_hour.tpu", "1"), ("dollars_per_hour", "cpu and cuda")),
         (("--seed", "1.5"), ("--seed", "int", "'1.5'")),
         (("--final_split", "tst"), ("--final_split", "dev or test", "'tst'")),
         (("--resume", "perhaps"), ("--resume", "bool", "'perhaps'")),
@@ -258,6 +261,14 @@ def test_a_budget_that_buys_no_step_says_what_one_costs(place: Place, capsys: py
     line = refusal(capsys, *flags)
     assert "buys no training step" in line and "--total_flops" in line
     assert refusal(capsys, *flags) == line  # the folder is as free as it was
+
+
+def test_a_budget_in_tokens_that_buys_no_step_says_what_one_costs(
+    place: Place, capsys: pytest.CaptureFixture[str]
+) -> None:
+    flags = ("--total_flops", "null", "--total_tokens", "100", "--output_dir", place.folder / "f")
+    line = refusal(capsys, *place.flags, *ANSWER_ONLY, *flags)
+    assert "a budget of 100 tokens buys no training step, which costs 5" in line and "--total_tokens" in line
 
 
 def test_a_dry_run_prints_what_fits_a_terminal_and_leaves_no_folder(

@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import dataclasses
+import time
+from collections.abc import Callable
 from pathlib import Path
 
 import numpy as np
@@ -43,6 +45,7 @@ def stage_trainer(
     tuning: Tuning = EVERYTHING,
     precision: Precision = "fp32",
     student_seed: int = SEED,
+    clock: Callable[[], float] = time.monotonic,
 ) -> StageTrainer:
     """A cold trainer of the smallest student, checkpoints in `folder`."""
     student = load_student("tiny-0.2m", seed=student_seed, cache_dir=folder)
@@ -59,6 +62,7 @@ def stage_trainer(
         seed=SEED,
         tuning=tuning,
         precision=precision,
+        clock=clock,
     )
 
 
