@@ -178,7 +178,7 @@ def replay(
     if precision != "fp32":
         ended.append(f"trained in {precision}")
     if budget.by_clock:
-        ended.append(f"a budget in {budget.unit}: stages stopped by the clock, to within a step or a batch of answers")
+        ended.append(f"a budget in {budget.unit}: stages stopped by the clock, to within a step or a slow probe")
     for line in timings:
         rooms, checkpoints = line.get("memory_micro_batch_tokens"), line.get("checkpoints")
         if line.get("event") == "trained" and isinstance(rooms, list) and isinstance(checkpoints, list):

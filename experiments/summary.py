@@ -145,7 +145,7 @@ def amount_text(amount: float, unit: Unit) -> str:
         case "tokens":
             return f"{amount:,.0f} tokens"
         case "seconds":
-            return seconds_text(amount)
+            return f"{amount:.3g} s" if amount < 60 else seconds_text(amount)
         case "dollars":
             return f"${amount:.3g}"
 
