@@ -60,7 +60,7 @@ def refusal(capsys: pytest.CaptureFixture[str], *arguments: str | Path) -> str:
         (("--total_flops", "abc"), ("--total_flops", "float", "'abc'")),
         (("--total_flops",), ("--total_flops",)),
         (("--total_flops", "-1"), ("total_flops", "positive")),
-        (("--total_tokens", "nan"), ("total_tokens", "positive")),
+        (("--total_tokens", ".nan"), ("total_tokens", "positive")),
         (("--total_flops", "1e9", "--total_tokens", "1e6"), ("one budget", "total_flops and total_tokens")),
         (("--dollars_per_hour.tpu", "1"), ("dollars_per_hour", "cpu and cuda")),
         (("--seed", "1.5"), ("--seed", "int", "'1.5'")),
