@@ -104,7 +104,7 @@ def test_a_wrong_argument_is_told_in_one_line(
     [
         ("policy: [unclosed\n", ("not YAML", "line 2")),
         ("- 1\n- 2\n", ("must be fields with values",)),
-        ("totl_flops: 1e9\n", ("'totl_flops'", "did you mean total_flops?")),
+        ("totl_flops: 1e9\n", ("'totl_flops'", "did you mean total_flops or ")),
         ("schedule:\n  warmpu: 0.1\n", ("'schedule.warmpu'", "did you mean schedule.warmup")),
         ("total_flops: abc\n", ("--total_flops", "float", "'abc'")),
         ("policy: Fixde\n", ("'Fixde'", "did you mean Fixed")),
