@@ -5,7 +5,8 @@ Legend: B rows, L positions of a row, T packed positions, H supervised positions
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
+from contextlib import contextmanager
 from dataclasses import dataclass
 from functools import cached_property
 
@@ -13,7 +14,9 @@ import numpy as np
 import torch
 import torch.nn.functional as F
 from numpy.typing import NDArray
+from torch import nn
 from transformers import PreTrainedModel
+from transformers.modeling_layers import GradientCheckpointingLayer
 
 from trainers.attention import Group, Packing, packed_attention
 from trainers.batches import Integers, MicroBatch, pack
@@ -136,15 +139,55 @@ def supervised_logits(model: PreTrainedModel, batch: Batch) -> torch.Tensor:
 
     Where activations are recomputed, the backward pass too must run inside `packed_attention(model)`.
     """
-    with packed_attention(model):
+    return head_logits(model, supervised_states(model, batch)[-1])
+
+
+def supervised_states(model: PreTrainedModel, batch: Batch, layers: Sequence[int] = ()) -> tuple[torch.Tensor, ...]:
+    """States (H, d) at the supervised positions: outputs of the blocks `layers`, then what the head reads.
+
+    Args:
+        layers: counted from 1 at the bottom. The output of the last one is taken before the norm that follows it.
+    """
+    blocks = decoder_blocks(model) if layers else ()
+    aligned = [blocks[layer - 1] for layer in layers]
+    with packed_attention(model), _recorded(aligned) as output_of:
         hidden = model.base_model(
             input_ids=batch.input_ids, position_ids=batch.position_ids, packing=batch.packing, use_cache=False
         ).last_hidden_state
+    states = [*(output_of[block] for block in aligned), hidden]
+    return tuple(state[0].index_select(0, batch.position_H) for state in states)
+
+
+def head_logits(model: PreTrainedModel, state_Hd: torch.Tensor) -> torch.Tensor:
+    """Logits (H, V) from what the head reads."""
     head = model.get_output_embeddings()
     assert head is not None, type(model)  # a model without one has no shape that could be priced
-    logits = head(hidden[0].index_select(0, batch.position_H))
+    logits = head(state_Hd)
     softcap = vars(model.config.get_text_config()).get("final_logit_softcapping")  # to_dict would copy all of it
     return logits if softcap is None else softcap * torch.tanh(logits / softcap)
+
+
+def decoder_blocks(model: PreTrainedModel) -> tuple[nn.Module, ...]:
+    """The blocks of a model, from the bottom."""
+    blocks = [module for module in model.get_decoder().modules() if isinstance(module, GradientCheckpointingLayer)]
+    assert len(blocks) == model.config.get_text_config().num_hidden_layers, type(model)
+    return tuple(blocks)
+
+
+@contextmanager
+def _recorded(blocks: Sequence[nn.Module]) -> Iterator[dict[nn.Module, torch.Tensor]]:
+    """The output (B, L, d) of each of these blocks in the forward pass inside; a recomputation is not recorded."""
+    output_of: dict[nn.Module, torch.Tensor] = {}
+
+    def record(block: nn.Module, _: object, output: torch.Tensor) -> None:
+        output_of[block] = output
+
+    handles = [block.register_forward_hook(record) for block in dict.fromkeys(blocks)]
+    try:
+        yield output_of
+    finally:
+        for handle in handles:
+            handle.remove()
 
 
 @torch.no_grad()
