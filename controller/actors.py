@@ -40,16 +40,23 @@ class WorkerSpec:
     seed: int
     threads: int
     cache_dir: Path
+    white_box_teacher: str | None = None
 
     def build(self) -> StudentWorker:
         """The worker, in the process that is to hold it.
 
         Raises:
-            ValueError: there is no such student.
+            ValueError: there is no such student or teacher, or the teacher reads other tokens.
         """
         from controller.worker import StudentWorker  # here, not above: the driver must not load torch
 
-        return StudentWorker(student=self.student, seed=self.seed, threads=self.threads, cache_dir=self.cache_dir)
+        return StudentWorker(
+            student=self.student,
+            white_box_teacher=self.white_box_teacher,
+            seed=self.seed,
+            threads=self.threads,
+            cache_dir=self.cache_dir,
+        )
 
 
 class StudentActor:
@@ -69,7 +76,7 @@ class StudentActor:
         """Do one piece of work.
 
         Raises:
-            ValueError: there is no such student, or what the work raises.
+            ValueError: there is no such student or teacher, or what the work raises.
         """
         if self._refusal is not None:
             raise self._refusal

@@ -42,6 +42,7 @@ class RunConfig:
 
     policy: CurriculumPolicy
     student: str = "tiny"  # tiny-0.2m, tiny, tiny-3m, a Hugging Face folder or id, or a .gguf file
+    white_box_teacher: str | None = None  # whose logits and hidden states recipes may ask for; named as students are
     corpus: str = "procedural"  # procedural, procedural-all, a saved corpus, a GSM8K folder, or a .jsonl or .parquet
     total_flops: float | None = None  # the one budget: training, probes and bought features; 6e12 where none is given
     total_tokens: float | None = None  # ... in unpadded tokens read and written

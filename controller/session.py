@@ -79,13 +79,18 @@ def prepare(config: RunConfig, where: Where) -> Iterator[Prepared]:
     """Start the actors and, while they load, build the corpus; then tokenize it and fill the config.
 
     Raises:
-        ValueError: the student or the corpus cannot be used, or the workers need more cores than there are.
+        ValueError: the student, its teacher or the corpus cannot be used, or the workers need more cores than there
+            are.
     """
     config = resolve_budget(resolve_threads(config))
     assert config.threads is not None
     start_ray(where, threads=config.threads)
     spec = WorkerSpec(
-        student=config.student, seed=config.seed, threads=config.threads, cache_dir=where.cache_dir.absolute()
+        student=config.student,
+        white_box_teacher=config.white_box_teacher,
+        seed=config.seed,
+        threads=config.threads,
+        cache_dir=where.cache_dir.absolute(),
     )
     crew = Crew(spec, workers=where.num_workers)
     try:
@@ -173,6 +178,7 @@ def run_identity(prepared: Prepared) -> dict[str, Json]:
         "config": config_dict(prepared.config),
         "corpus_fingerprint": prepared.corpus.fingerprint,
         "student_digest": prepared.identity.digest,
+        "teacher_digest": prepared.identity.teacher_digest,
         "tasks": list(prepared.corpus.tasks),
         "probe_tasks": prepared.corpus.examples["task"].take(prepared.corpus.rows("probe")).to_pylist(),
         "supervisions": list(prepared.corpus.supervisions),

@@ -20,7 +20,7 @@ from trainers.schedule import Schedule
 
 @dataclass(frozen=True, kw_only=True)
 class Identity:
-    """Which student a worker holds."""
+    """Which student a worker holds, and which white-box teacher."""
 
     name: str
     digest: str  # of its weights' origin
@@ -28,6 +28,8 @@ class Identity:
     positions: int  # longest sequence it was made for
     device: str  # "cpu" or "cuda"
     precision: Precision  # what training uses there where nothing is said
+    teacher: ModelShape | None = None  # of the white-box teacher; None where the run has none
+    teacher_digest: str | None = None  # of its weights' origin
 
 
 @dataclass(frozen=True, kw_only=True)

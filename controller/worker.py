@@ -22,6 +22,7 @@ from trainers.batches import Integers
 from trainers.collate import Rows, check_logits
 from trainers.generation import Generator
 from trainers.jobs import NotFiniteError, StageError, StageJob, StageOutcome, StageProgress
+from trainers.objectives.teacher import check_teacher, load_white_box_teacher
 from trainers.pricing.shape import model_shape
 from trainers.process import default_device, default_precision, set_up_process
 from trainers.stage import StageTrainer
@@ -33,16 +34,32 @@ NAMED_ROWS = 32
 
 
 class StudentWorker:
-    """The student, its trainer and its generator."""
+    """The student, its white-box teacher if it has one, its trainer and its generator."""
 
-    def __init__(self, *, student: str, seed: int, threads: int, cache_dir: Path) -> None:
+    def __init__(
+        self, *, student: str, seed: int, threads: int, cache_dir: Path, white_box_teacher: str | None = None
+    ) -> None:
+        """Load the student and, if one is named, its teacher.
+
+        Raises:
+            ValueError: there is no such model, or the teacher reads other tokens.
+        """
         set_up_process(threads=threads)
         self.name, self.seed, self.cache_dir = student, seed, cache_dir
         self.student = self._fresh_student()
         self.shape = model_shape(self.student.model)
+        self.teacher = None
+        if white_box_teacher is not None:
+            self.teacher = load_white_box_teacher(
+                white_box_teacher,
+                student=self.student,
+                seed=seed,
+                cache_dir=cache_dir,
+                device=self.student.model.device,
+            )
 
     def describe(self) -> Identity:
-        """Who the student is."""
+        """Who the student is, and its teacher."""
         positions = self.student.model.config.get_text_config().to_dict().get("max_position_embeddings")
         return Identity(
             name=self.name,
@@ -51,6 +68,10 @@ class StudentWorker:
             positions=int(positions) if positions else 1024,
             device=self.student.model.device.type,
             precision=default_precision(),
+            teacher=None if self.teacher is None else self.teacher.shape,
+            teacher_digest=None
+            if self.teacher is None
+            else student_identity(self.teacher.name, self.seed, self.cache_dir),
         )
 
     def open(self, corpus_dir: Path, *, max_tokens: int) -> TokenCounts:
@@ -68,9 +89,12 @@ class StudentWorker:
         """Put adapters into the student where it is to have them; build the trainer and the generator.
 
         Raises:
-            ValueError: the student computes its logits otherwise than training does.
+            ValueError: the student or its teacher computes its logits otherwise than training does, or a row is longer
+                than the teacher reads.
         """
         check_logits(self.student.model, self.store, name=self.name, pad_id=self.student.pad_id)
+        if self.teacher is not None:
+            check_teacher(self.teacher, self.store, pad_id=self.student.pad_id)
         self.settings = settings
         adapters = settings.tuning.adapters
         if adapters is not None:
@@ -94,6 +118,7 @@ class StudentWorker:
             seed=settings.seed,
             tuning=settings.tuning,
             precision=settings.precision,
+            teacher=self.teacher,
         )
 
     def train(self, job: StageJob) -> StageOutcome:

@@ -43,6 +43,12 @@ def print_prices(config: RunConfig, where: Where, console: Console) -> None:
         console.print(prices(train, budget))
         parameters, threads = prepared.identity.shape.parameters, prepared.config.threads
         trained = trained_parameters(prepared.identity.shape, run_tuning(prepared.config))
+        teacher = prepared.identity.teacher
+        if teacher is not None:
+            console.print(
+                f"{prepared.config.white_box_teacher}: the white-box teacher, {teacher.parameters:,} parameters. Stages "
+                "that ask for its logits or hidden states pay for its forward passes too, beyond the prices above."
+            )
         disk = KEPT_CHECKPOINTS * STATE_BYTES_PER_PARAMETER * trained
         console.print(
             f"{prepared.config.student}: {parameters:,} parameters, {flops_text(speed)} FLOP/s measured here with "

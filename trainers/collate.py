@@ -16,10 +16,10 @@ import torch.nn.functional as F
 from numpy.typing import NDArray
 from torch import nn
 from transformers import PreTrainedModel
-from transformers.modeling_layers import GradientCheckpointingLayer
 
 from trainers.attention import Group, Packing, packed_attention
 from trainers.batches import Integers, MicroBatch, pack
+from trainers.components import decoder_blocks
 from trainers.tokens import IGNORED_LABEL, TokenStore
 
 LOGIT_TOLERANCE = 1e-3
@@ -148,7 +148,7 @@ def supervised_states(model: PreTrainedModel, batch: Batch, layers: Sequence[int
     Args:
         layers: counted from 1 at the bottom. The output of the last one is taken before the norm that follows it.
     """
-    blocks = decoder_blocks(model) if layers else ()
+    blocks = decoder_blocks(model) if layers else []
     aligned = [blocks[layer - 1] for layer in layers]
     with packed_attention(model), _recorded(aligned) as output_of:
         hidden = model.base_model(
@@ -165,13 +165,6 @@ def head_logits(model: PreTrainedModel, state_Hd: torch.Tensor) -> torch.Tensor:
     logits = head(state_Hd)
     softcap = vars(model.config.get_text_config()).get("final_logit_softcapping")  # to_dict would copy all of it
     return logits if softcap is None else softcap * torch.tanh(logits / softcap)
-
-
-def decoder_blocks(model: PreTrainedModel) -> tuple[nn.Module, ...]:
-    """The blocks of a model, from the bottom."""
-    blocks = [module for module in model.get_decoder().modules() if isinstance(module, GradientCheckpointingLayer)]
-    assert len(blocks) == model.config.get_text_config().num_hidden_layers, type(model)
-    return tuple(blocks)
 
 
 @contextmanager
@@ -220,7 +213,7 @@ def check_logits(model: PreTrainedModel, store: TokenStore, *, name: str, pad_id
     if not torch.allclose(ours, theirs, rtol=LOGIT_TOLERANCE, atol=LOGIT_TOLERANCE, equal_nan=True):
         raise ValueError(
             f"student {name!r}: {type(model).__name__} changes its logits behind the output head, which training would "
-            "leave out; name a student of another architecture (of such changes only soft-capping is known)"
+            "leave out; name one of another architecture (of such changes only soft-capping is known)"
         )
 
 

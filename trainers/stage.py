@@ -43,7 +43,9 @@ from trainers.collate import Rows, collate, supervised_logits, token_losses
 from trainers.components import trained_by
 from trainers.deadline import Deadline
 from trainers.jobs import Precision, StageError, StageJob, StageOutcome, StageProgress
-from trainers.objectives.objective import Objective, text_losses
+from trainers.objectives.distillation import recipe_objective, taught_price
+from trainers.objectives.objective import Objective
+from trainers.objectives.teacher import WhiteBoxTeacher
 from trainers.order import rows_digest
 from trainers.pricing.flops import ModelShape
 from trainers.pricing.recipes import recipe_price
@@ -76,6 +78,7 @@ class StageTrainer:
         tuning: Tuning = EVERYTHING,
         precision: Precision = "fp32",
         clock: Callable[[], float] = time.monotonic,
+        teacher: WhiteBoxTeacher | None = None,
     ) -> None:
         """Train what of the student is not frozen.
 
@@ -84,13 +87,14 @@ class StageTrainer:
             tuning: what the student's adapters and frozen weights come to, for the price; and whether activations
                 are recomputed.
             clock: seconds, by which stages of a budget in seconds end.
+            teacher: whose logits and hidden states recipes may ask for.
         """
         if tuning.recompute:
             student.model.activation_checkpointing_enable()
             student.model.disable_input_require_grads()  # else frozen blocks would be computed backwards too
             tuning = dataclasses.replace(tuning, marked_input=False)
         self.student, self.store, self.shape, self.sizes, self.tuning = student, store, shape, sizes, tuning
-        self.schedule, self.checkpoints = schedule, checkpoints
+        self.schedule, self.checkpoints, self.seed, self.teacher = schedule, checkpoints, seed, teacher
         self.drawn: dict[str, int] = {}
         self.held: str | None = None  # name of the checkpoint whose state the model is in; None untrained
         self.progress = StageProgress()
@@ -139,14 +143,17 @@ class StageTrainer:
         self.drawn, self.held = dict(state.drawn), checkpoint
 
     def objective(self, recipe: Recipe) -> Objective:
-        """What a stage with that recipe minimises.
+        """What a stage with that recipe minimises."""
+        return recipe_objective(recipe, teacher=self.teacher, student=self.student.model, seed=self.seed)
+
+    def price(self, recipe: Recipe) -> StepPrice:
+        """What a stage with that recipe pays for its micro-batches.
 
         Raises:
-            StageError: it takes a white-box teacher.
+            StageError: this student, or its teacher, cannot serve that recipe.
         """
-        if recipe.asks_teacher:
-            raise StageError("a recipe with logits or hidden needs a white-box teacher, and this run has none")
-        return text_losses
+        price = recipe_price(recipe, shape=self.shape, run=self.tuning)
+        return taught_price(price, recipe, teacher=self.teacher, student=self.student.model)
 
     def plan(self, job: StageJob, drawn: int) -> tuple[tuple[Step, ...], Step]:
         """The steps that a job's ceilings buy, `drawn` rows into its data order, and the one after them."""
@@ -155,7 +162,7 @@ class StageTrainer:
             prompt_tokens_R=rows.prompt_tokens_R,
             target_tokens_R=rows.target_tokens_R,
             share_R=job.share_R,
-            price=recipe_price(job.recipe, shape=self.shape, run=self.tuning).flops,
+            price=self.price(job.recipe).flops,
             sizes=self.sizes,
             ceiling_flops=job.ceiling_flops,
             seed=job.seed,

@@ -8,18 +8,20 @@ from collections.abc import Callable
 from pathlib import Path
 
 import numpy as np
+import torch
 
 from curricula.corpus import Corpus
 from curricula.procedural import generate
 from trainers.adapters import add_adapters
 from trainers.batches import BatchSizes
 from trainers.jobs import Precision, StageJob, StageOutcome
+from trainers.objectives.teacher import WhiteBoxTeacher, load_white_box_teacher
 from trainers.pricing.shape import model_shape
 from trainers.pricing.tuning import EVERYTHING, Adapters, Tuning
 from trainers.process import set_up_process
 from trainers.schedule import Schedule
 from trainers.stage import StageTrainer
-from trainers.student import load_student
+from trainers.student import Student, load_student
 from trainers.tokens import TokenStore, open_tokens
 
 SIZES = BatchSizes(step_tokens=400, micro_batch_tokens=600)
@@ -46,8 +48,9 @@ def stage_trainer(
     precision: Precision = "fp32",
     student_seed: int = SEED,
     clock: Callable[[], float] = time.monotonic,
+    teacher: str | None = None,
 ) -> StageTrainer:
-    """A cold trainer of the smallest student, checkpoints in `folder`."""
+    """A cold trainer of the smallest student, checkpoints in `folder`; its teacher, if it has one, knows nothing."""
     student = load_student("tiny-0.2m", seed=student_seed, cache_dir=folder)
     shape = model_shape(student.model)
     if tuning.adapters is not None:
@@ -63,7 +66,13 @@ def stage_trainer(
         tuning=tuning,
         precision=precision,
         clock=clock,
+        teacher=None if teacher is None else white_box_teacher(teacher, student, folder),
     )
+
+
+def white_box_teacher(name: str, student: Student, folder: Path) -> WhiteBoxTeacher:
+    """A teacher on the CPU."""
+    return load_white_box_teacher(name, student=student, seed=7, cache_dir=folder, device=torch.device("cpu"))
 
 
 def stage_job(

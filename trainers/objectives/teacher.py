@@ -12,9 +12,11 @@ from pathlib import Path
 import torch
 from transformers import PreTrainedModel, PreTrainedTokenizerBase
 
+from trainers.collate import check_logits
 from trainers.pricing.flops import ModelShape
 from trainers.pricing.shape import model_shape
 from trainers.student import Student, load_student
+from trainers.tokens import TokenStore
 
 _PROBE_TEXTS = (
     "The bigger of 1,234.50 and -17?\nAnswer:  3 + 4 = 7;\tso x_1 != 'b' ...",
@@ -65,6 +67,25 @@ def load_white_box_teacher(
     model = teacher.model.eval().requires_grad_(False)
     model.to(device)  # pyright: ignore[reportArgumentType] the stub takes the device for self
     return WhiteBoxTeacher(name=name, model=model, shape=shape, vocabulary=len(student.tokenizer))
+
+
+def check_teacher(teacher: WhiteBoxTeacher, store: TokenStore, *, pad_id: int) -> None:
+    """Compare the logits of a teacher, as training takes them, with its own, and its longest row with the store's.
+
+    Raises:
+        ValueError: it changes its logits behind its head, or a row is longer than it was made for.
+    """
+    try:
+        check_logits(teacher.model, store, name=teacher.name, pad_id=pad_id)
+    except ValueError as error:
+        raise ValueError(f"white_box_teacher: {error}") from None
+    positions = teacher.model.config.get_text_config().to_dict().get("max_position_embeddings")
+    longest = int((store.prompt_tokens_N[:, None] + store.target_tokens_NS)[store.target_tokens_NS >= 0].max())
+    if positions is not None and longest > positions:
+        raise ValueError(
+            f"white_box_teacher {teacher.name!r} reads at most {positions} tokens, and the corpus has rows of "
+            f"{longest}: set --max_tokens {positions}"
+        )
 
 
 def tokenizer_difference(teacher: PreTrainedTokenizerBase, student: PreTrainedTokenizerBase) -> str | None:
