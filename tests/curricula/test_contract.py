@@ -11,7 +11,7 @@ import pytest
 
 from curricula.contract import PolicyContractError, check_policies, check_policy
 from curricula.digest import plan_digest
-from curricula.policies import Fixed, Mixed, Routed, Sequential, Staged
+from curricula.policies import Distilled, Fixed, Hierarchical, Mixed, Routed, Sequential, Staged
 from curricula.policy import CurriculumPolicy
 from curricula.recipe import Recipe
 from curricula.types import ProbePlan, StagePlan
@@ -23,6 +23,8 @@ def test_policies_that_ship_keep_the_contract() -> None:
         (
             Fixed(supervision="answer"),
             Fixed(supervision="reasoning", probe_examples=16),
+            Distilled(supervision="answer"),
+            Hierarchical(supervision="answer", probe_examples=8),
             Staged(stages=(("answer", 0.25), ("reasoning", 0.75))),
             Sequential(),
             Mixed(shares=(("answer", 0.25), ("compressed:steps", 0.75))),

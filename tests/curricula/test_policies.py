@@ -12,9 +12,11 @@ import numpy as np
 import pytest
 
 from curricula.contract import check_policies
-from curricula.policies import Adaptive, Fixed, Mixed, Routed, Sequential, Staged
+from curricula.digest import plan_digest
+from curricula.policies import Adaptive, Distilled, Fixed, Hierarchical, Mixed, Routed, Sequential, Staged
 from curricula.policy import CurriculumPolicy
 from curricula.probes import draw_probe, probe_reserve_flops
+from curricula.recipe import Recipe
 from curricula.rehearsal import accuracy_F, rehearse_stages
 from curricula.types import ProbePlan
 from tests.curricula.states import examples_share_of, flops_share_of, rehearsal_of, run_policy
@@ -40,6 +42,23 @@ def test_staged_gives_each_supervision_its_share_of_flops_in_order() -> None:
         assert flops_share_of(state, supervision) == pytest.approx(share, abs=0.01)
     order = [result.mix[0][0] for result in state.history]
     assert order == sorted(order, key=[supervision for supervision, _ in shares].index)
+
+
+def test_hierarchical_trains_from_the_bottom_up_each_phase_for_its_share() -> None:
+    policy = Hierarchical(hidden_share=0.25, logits_share=0.25, slices=4)
+    state, plans = run_policy(policy, rehearsal_of(20))
+    assert flops_share_of(state, "compressed:steps") == 1.0
+    assert [plan.recipe for plan in plans] == [*policy.phases()[:2], Recipe(), Recipe()]
+    assert plans[0].recipe.hidden and set(plans[0].recipe.components) == {"embeddings", "lower", "head"}
+    assert plans[1].recipe.logits and plans[1].recipe.components == ("upper",)
+    assert [result.spent_flops / state.total_flops for result in state.history] == pytest.approx([0.25] * 4, abs=0.01)
+
+
+def test_distilled_shows_what_fixed_shows_and_asks_for_logits_beside_it() -> None:
+    _, ours = run_policy(Distilled(supervision="short", logits=0.3, temperature=2.0), rehearsal_of(20))
+    _, theirs = run_policy(Fixed(supervision="short"), rehearsal_of(20))
+    assert {plan.recipe for plan in ours} == {Recipe(text=0.5, logits=0.3, temperature=2.0)}
+    assert [plan_digest(replace(plan, recipe=Recipe())) for plan in ours] == [plan_digest(plan) for plan in theirs]
 
 
 @pytest.mark.parametrize("fraction", [0.1, 0.25, 0.5, 0.9])
@@ -104,6 +123,9 @@ def test_a_missing_supervision_is_refused_by_the_names_of_those_offered() -> Non
         (lambda: Fixed(supervision="answer", slices=0), "slices must be at least 1, got 0"),
         (lambda: Fixed(supervision="answer", probe_examples=-1), "must not be negative, got -1"),
         (lambda: Staged(stages=(("answer", 0.5), ("short", 0.6))), "must sum to 1, got 1.1"),
+        (lambda: Hierarchical(hidden_share=0.7, logits_share=0.4), "parts of one budget, got 0.7 and 0.4"),
+        (lambda: Hierarchical(layers=()), "layers"),
+        (lambda: Distilled(supervision="answer", text=0.0, logits=0.0), "needs an objective"),
         (lambda: Staged(stages=()), "must sum to 1, got 0"),
         (lambda: Mixed(shares=(("answer", 1.5), ("short", -0.5))), "must lie in .0, 1., got 1.5"),
         (lambda: Mixed(shares=(("answer", 0.5), ("answer", 0.5))), "may stand once in shares, got answer, answer"),
