@@ -46,8 +46,8 @@ def print_prices(config: RunConfig, where: Where, console: Console) -> None:
         teacher = prepared.identity.teacher
         if teacher is not None:
             console.print(
-                f"{prepared.config.white_box_teacher}, the white-box teacher: {teacher.parameters:,} parameters. Where a "
-                "stage asks for its logits or hidden states, its forward passes are charged beside these prices."
+                f"{prepared.config.white_box_teacher}, the white-box teacher: {teacher.parameters:,} parameters. Where "
+                "a stage asks for its logits or hidden states, its forward passes are charged beside these prices."
             )
         disk = KEPT_CHECKPOINTS * STATE_BYTES_PER_PARAMETER * trained
         console.print(

@@ -12,14 +12,14 @@ from torch.utils.flop_counter import FlopCounterMode
 from transformers import PreTrainedModel
 
 from curricula.recipe import Recipe
-from tests.trainers.stages import small_store, stage_job, stage_trainer
+from tests.trainers.stages import LORA, small_store, stage_job, stage_trainer
 from trainers.batches import MicroBatch
 from trainers.collate import Batch, Rows, collate
 from trainers.jobs import StageError, StageJob
 from trainers.objectives.alignment import projection
 from trainers.objectives.distillation import recipe_objective
 from trainers.objectives.objective import Losses, text_losses
-from trainers.pricing.tuning import Tuning
+from trainers.pricing.tuning import EVERYTHING, Tuning
 from trainers.stage import StageTrainer
 from trainers.tokens import IGNORED_LABEL, TokenStore
 
@@ -103,9 +103,13 @@ def test_what_is_reported_is_the_nats_of_the_target_whatever_is_learnt_from(
     assert not losses.nats_H.requires_grad and losses.loss_H.requires_grad
 
 
-@pytest.mark.parametrize("name", RECIPES)
-def test_a_stage_with_a_teacher_costs_what_torch_counts(name: str, store: TokenStore, tmp_path: Path) -> None:
-    trainer = stage_trainer(store, tmp_path, teacher=TEACHER)
+@pytest.mark.parametrize(
+    ("name", "tuning"), [*((name, EVERYTHING) for name in RECIPES), ("all", LORA), ("apart", Tuning(recompute=True))]
+)
+def test_a_stage_with_a_teacher_costs_what_torch_counts(
+    name: str, tuning: Tuning, store: TokenStore, tmp_path: Path
+) -> None:
+    trainer = stage_trainer(store, tmp_path, teacher=TEACHER, tuning=tuning)
     assert trainer.teacher is not None
     for model in (trainer.student.model, trainer.teacher.model):
         model.set_attn_implementation("eager")  # the counter sees no other on a CPU
