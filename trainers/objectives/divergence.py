@@ -13,7 +13,7 @@ from torch.utils.checkpoint import checkpoint
 
 from curricula.recipe import Divergence
 
-CHUNK_LOGITS = 1 << 22
+CHUNK_LOGITS = 1 << 20
 """About how many logits are turned into probabilities at once: an (H, V) block of them is held for no position longer
 than its chunk takes, forward and backward."""
 
