@@ -16,7 +16,7 @@ class Distilled(CurriculumPolicy):
     """`Fixed`, with a teacher's next-token distribution beside the target's tokens (`--white_box_teacher`).
 
     Example:
-        Distilled(supervision="compressed:steps", logits=1.0, divergence="reverse")
+        Distilled(supervision="compressed", logits=1.0, divergence="reverse")
     """
 
     supervision: str  # the spelling of a Supervision

@@ -24,7 +24,7 @@ class Hierarchical(CurriculumPolicy):
         Hierarchical(lower=("embeddings", "lower"), upper=("upper", "head"), layers=((2, 4), (4, 8)))
     """
 
-    supervision: str = "compressed:steps"  # the spelling of a Supervision
+    supervision: str = "reasoning"  # the spelling of a Supervision
     hidden_share: float = 0.15  # of total_flops, for the lower part ...
     logits_share: float = 0.25  # ... and for the upper; what is left goes to text
     lower: tuple[Component, ...] = ("embeddings", "lower", "head")

@@ -24,7 +24,7 @@ def test_policies_that_ship_keep_the_contract() -> None:
             Fixed(supervision="answer"),
             Fixed(supervision="reasoning", probe_examples=16),
             Distilled(supervision="answer"),
-            Hierarchical(supervision="answer", probe_examples=8),
+            Hierarchical(probe_examples=8),
             Staged(stages=(("answer", 0.25), ("reasoning", 0.75))),
             Sequential(),
             Mixed(shares=(("answer", 0.25), ("compressed:steps", 0.75))),

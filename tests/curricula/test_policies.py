@@ -47,7 +47,7 @@ def test_staged_gives_each_supervision_its_share_of_flops_in_order() -> None:
 def test_hierarchical_trains_from_the_bottom_up_each_phase_for_its_share() -> None:
     policy = Hierarchical(hidden_share=0.25, logits_share=0.25, slices=4)
     state, plans = run_policy(policy, rehearsal_of(20))
-    assert flops_share_of(state, "compressed:steps") == 1.0
+    assert flops_share_of(state, "reasoning") == 1.0
     assert [plan.recipe for plan in plans] == [*policy.phases()[:2], Recipe(), Recipe()]
     assert plans[0].recipe.hidden and set(plans[0].recipe.components) == {"embeddings", "lower", "head"}
     assert plans[1].recipe.logits and plans[1].recipe.components == ("upper",)
