@@ -83,9 +83,12 @@ class Recipe:
             )
         if any(number < 1 for pair in self.layers for number in pair):
             raise ValueError(f"layers are counted from 1, got {self.layers}")
-        if self.rollouts is not None and (self.text or self.hidden or self.reasoning_weight != self.answer_weight):
+        if self.rollouts is not None and (
+            self.text or self.hidden or self.detached or self.reasoning_weight != self.answer_weight
+        ):
             raise ValueError(
-                "rollouts have no target text: give logits a weight, text and hidden 0, all tokens the same"
+                "rollouts have no target text: give logits a weight, text and hidden 0, all tokens the same, and "
+                "detach nothing"
             )
 
     @property

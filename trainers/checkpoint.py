@@ -3,8 +3,8 @@
     NAME/state.safetensors     weight.*, first_moment.*, second_moment.*, step.*, of what is trained
     NAME/cursor.json           rows drawn so far under each data order, and the digest of what is frozen
 
-Training itself draws no random numbers (data order is a function of seed, plan and cursor; dropout is off), so
-there is no generator state to keep.
+Data order and the random numbers of rollouts are functions of seed, plan and cursor, and dropout is off, so there is no
+generator state to keep.
 """
 
 from __future__ import annotations

@@ -38,11 +38,11 @@ class Deadline(TrainerCallback):
         """The checkpoint is saved."""
         self._saving_seconds = max(self._saving_seconds, self._clock() - self._steps_ended)
 
-    def has_time_for(self, step: Step) -> bool:
-        """Whether a step and the checkpoint after it are expected to be done in time."""
+    def has_time_for(self, flops: int) -> bool:
+        """Whether a step of that price and the checkpoint after it are expected to be done in time."""
         if self._allowance is None:
             return True
-        expected_seconds = step.flops * self._seconds_per_flop + self._saving_seconds
+        expected_seconds = flops * self._seconds_per_flop + self._saving_seconds
         return self._clock() - self._began + expected_seconds <= self._allowance.ceiling
 
     def spent_share(self) -> float:
@@ -50,15 +50,22 @@ class Deadline(TrainerCallback):
         assert self._allowance is not None
         return min(1.0, (self._allowance.spent + self._clock() - self._began) / self._allowance.total)
 
+    def begin_step(self) -> None:
+        """Start the time of a step."""
+        self._step_began = self._clock()
+
+    def end_step(self, flops: int) -> None:
+        """A step of that price is done."""
+        self._steps_ended = self._clock()
+        self._seconds_per_flop = max(self._seconds_per_flop, (self._steps_ended - self._step_began) / flops)
+
     def on_step_begin(self, args: TrainingArguments, state: TrainerState, control: TrainerControl, **_: object) -> None:
         """Before a step's first forward pass."""
-        self._step_began = self._clock()
+        self.begin_step()
 
     def on_step_end(self, args: TrainingArguments, state: TrainerState, control: TrainerControl, **_: object) -> None:
         """After the optimizer's step."""
-        self._steps_ended = self._clock()
         done = state.global_step
-        took = (self._steps_ended - self._step_began) / self.steps[done - 1].flops
-        self._seconds_per_flop = max(self._seconds_per_flop, took)
-        if done < len(self.steps) and not self.has_time_for(self.steps[done]):
+        self.end_step(self.steps[done - 1].flops)
+        if done < len(self.steps) and not self.has_time_for(self.steps[done].flops):
             control.should_training_stop = True

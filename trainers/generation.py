@@ -46,7 +46,7 @@ class Forced:
 
 
 @contextmanager
-def _no_habits(model: PreTrainedModel) -> Iterator[None]:
+def no_habits(model: PreTrainedModel) -> Iterator[None]:
     """Without the model's own generation settings, which would fill whatever a request leaves open.
 
     A repetition penalty or beams of a pretrained student would make its answers other than greedy, and forcing a
@@ -132,7 +132,7 @@ class Generator:
             use_cache=True,
             begin_suppress_tokens=[self.store.think_prefix[0]] if suppress_think else None,
         )
-        with _no_habits(model):
+        with no_habits(model):
             output = model.generate(  # pyright: ignore[reportCallIssue] the mixin's signature is not typed
                 input_ids=torch.from_numpy(ids).to(model.device),
                 attention_mask=torch.from_numpy(mask.astype(np.int64)).to(model.device),

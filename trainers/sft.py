@@ -4,11 +4,16 @@ from __future__ import annotations
 
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
+from pathlib import Path
+from typing import Protocol
 
 import numpy as np
 import torch
+from datasets import Dataset
 from numpy.typing import NDArray
 from transformers import PreTrainedModel
+from transformers.trainer_callback import PrinterCallback
+from trl.trainer.sft_config import SFTConfig
 from trl.trainer.sft_trainer import SFTTrainer
 
 from trainers.attention import packed_attention
@@ -18,39 +23,12 @@ from trainers.collate import Rows, collate
 from trainers.jobs import NotFiniteError, Precision, StageError, StageProgress
 from trainers.objectives.objective import Objective
 from trainers.spans import SpanWeights
+from trainers.student import Student
+from trainers.tally import Tally
 
+GRADIENT_NORM = 1.0
 _MEMORY_MESSAGES = ("not enough memory", "DefaultCPUAllocator", "can't allocate memory", "out of memory")
 """Of which a RuntimeError says one where memory ran out: on a CPU it has no class of its own."""
-
-
-@dataclass(frozen=True, kw_only=True, eq=False)
-class Tally:
-    """What was seen of each of a plan's R rows while a stage was trained; filled in as it goes."""
-
-    seen_R: NDArray[np.int32]  # draws
-    tokens_R: NDArray[np.int64]  # supervised tokens, over all draws
-    loss_sum_R: NDArray[np.float64]  # nats, over all draws
-    loss_R: NDArray[np.float32]  # nats per token of the last draw; NaN where not drawn
-    positions_R: NDArray[np.int64]  # of prompt and target, over all draws
-
-    @classmethod
-    def empty(cls, rows: int) -> Tally:
-        """Before the first step."""
-        return cls(
-            seen_R=np.zeros(rows, dtype=np.int32),
-            tokens_R=np.zeros(rows, dtype=np.int64),
-            loss_sum_R=np.zeros(rows),
-            loss_R=np.full(rows, np.nan, dtype=np.float32),
-            positions_R=np.zeros(rows, dtype=np.int64),
-        )
-
-    def add(self, batch: MicroBatch, loss_B: NDArray[np.float64], tokens_B: NDArray[np.int64]) -> None:
-        """Count one micro-batch: nats and supervised tokens of its B rows."""
-        np.add.at(self.seen_R, batch.row_B, 1)
-        np.add.at(self.tokens_R, batch.row_B, tokens_B)
-        np.add.at(self.loss_sum_R, batch.row_B, loss_B)
-        np.add.at(self.positions_R, batch.row_B, batch.length_B)
-        self.loss_R[batch.row_B] = loss_B / tokens_B
 
 
 @dataclass(frozen=True, kw_only=True, eq=False)
@@ -99,7 +77,16 @@ def is_out_of_memory(error: RuntimeError) -> bool:
     return isinstance(error, torch.OutOfMemoryError) or any(text in str(error) for text in _MEMORY_MESSAGES)
 
 
-def refuse_weights(model: torch.nn.Module, done: Sequence[Step]) -> None:
+class Drawn(Protocol):
+    """A step that was taken."""
+
+    @property
+    def row_B(self) -> NDArray[np.int64]:
+        """The plan rows drawn for it."""
+        ...
+
+
+def refuse_weights(model: torch.nn.Module, done: Sequence[Drawn]) -> None:
     """Nothing, where all trained weights are finite; else the last step is to blame.
 
     Raises:
@@ -117,9 +104,36 @@ class StageSFTTrainer(SFTTrainer):
     """
 
     running: RunningStage
-    pad_id: int
-    precision: Precision
     memory_micro_batch_tokens: int | None = None  # what there turned out to be memory for at once; None: as planned
+
+    def __init__(
+        self, *, student: Student, optimizer: torch.optim.Optimizer, precision: Precision, folder: Path, seed: int
+    ) -> None:
+        """Train a student with that optimizer; nothing is written to `folder`."""
+        self.pad_id = student.pad_id
+        self.precision: Precision = precision
+        config = SFTConfig(
+            output_dir=str(folder),
+            seed=seed,
+            bf16=False,  # precision and recomputation are ours, so that the ledger and the speed test see the same
+            activation_checkpointing=False,
+            num_train_epochs=1,
+            max_grad_norm=GRADIENT_NORM,
+            logging_strategy="no",
+            logging_nan_inf_filter=False,
+            save_strategy="no",
+            report_to="none",
+            disable_tqdm=True,
+            dataset_kwargs={"skip_prepare_dataset": True},
+        )
+        super().__init__(
+            model=student.model,
+            args=config,
+            train_dataset=Dataset.from_dict({"input_ids": [[0]], "labels": [[0]]}),  # the plan brings the real rows
+            processing_class=student.tokenizer,
+            optimizers=(optimizer, None),
+        )
+        self.remove_callback(PrinterCallback)
 
     def get_train_dataloader(  # pyright: ignore[reportIncompatibleMethodOverride] the loop asks for no more than this
         self,
@@ -241,7 +255,8 @@ class StageSFTTrainer(SFTTrainer):
         for batch in (micro_batch.batch for micro_batch in computed):
             nats_b = nats_B[done : done + len(batch.row_B)]
             done += len(batch.row_B)
-            self.running.tally.add(batch, nats_b, tokens_R[batch.row_B].astype(np.int64))
+            tokens_b = tokens_R[batch.row_B].astype(np.int64)
+            self.running.tally.add(batch.row_B, nats_B=nats_b, tokens_B=tokens_b, positions_B=batch.length_B)
             self.running.progress.tokens += self._tokens(batch)
 
     def _tokens(self, batch: MicroBatch) -> int:

@@ -11,24 +11,18 @@ from __future__ import annotations
 import dataclasses
 import itertools
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from pathlib import Path
 
 import numpy as np
 import torch
-from datasets import Dataset
 from numpy.typing import NDArray
 from transformers.modeling_layers import GradientCheckpointingLayer
-from transformers.trainer_callback import PrinterCallback
-from trl.trainer.sft_config import SFTConfig
 
 from curricula.recipe import Recipe
-from trainers.attention import packed_attention
 from trainers.batches import (
     BatchSizes,
-    MicroBatch,
     Step,
-    pack,
     plan_steps,
 )
 from trainers.checkpoint import (
@@ -39,7 +33,7 @@ from trainers.checkpoint import (
     save_state,
     trained_parameters,
 )
-from trainers.collate import Rows, collate, supervised_logits, token_losses
+from trainers.collate import Rows
 from trainers.components import trained_by
 from trainers.deadline import Deadline
 from trainers.jobs import Precision, StageError, StageJob, StageOutcome, StageProgress
@@ -48,18 +42,21 @@ from trainers.objectives.objective import Objective
 from trainers.objectives.teacher import WhiteBoxTeacher
 from trainers.order import rows_digest
 from trainers.pricing.flops import ModelShape
-from trainers.pricing.recipes import recipe_price
+from trainers.pricing.recipes import recipe_price, stage_tuning
 from trainers.pricing.step_price import StepPrice
 from trainers.pricing.tuning import EVERYTHING, Tuning
 from trainers.process import return_freed_memory
+from trainers.rollouts.on_policy import StageDistillationTrainer
+from trainers.rollouts.steps import RunningRollouts
 from trainers.schedule import Schedule
-from trainers.sft import RunningStage, StageSFTTrainer, Tally, refuse_weights, training_precision
+from trainers.sft import Drawn, RunningStage, StageSFTTrainer, refuse_weights
 from trainers.spans import span_weights
+from trainers.speed import training_speed
 from trainers.student import Student
+from trainers.tally import Tally
 from trainers.tokens import TokenStore
 
 ADAM_BETAS = (0.9, 0.98)
-GRADIENT_NORM = 1.0
 
 
 class StageTrainer:
@@ -101,30 +98,13 @@ class StageTrainer:
         self.frozen = frozen_digest(student.model)
         trained = trained_parameters(student.model).values()
         self.optimizer = torch.optim.AdamW(trained, lr=1.0, betas=ADAM_BETAS, weight_decay=0.0, fused=True)
-        config = SFTConfig(
-            output_dir=str(checkpoints / ".trl"),
-            seed=seed,
-            bf16=False,  # precision and recomputation are ours, so that the ledger and the speed test see the same
-            activation_checkpointing=False,
-            num_train_epochs=1,
-            max_grad_norm=GRADIENT_NORM,
-            logging_strategy="no",
-            logging_nan_inf_filter=False,
-            save_strategy="no",
-            report_to="none",
-            disable_tqdm=True,
-            dataset_kwargs={"skip_prepare_dataset": True},
-        )
         self.trainer = StageSFTTrainer(
-            model=student.model,
-            args=config,
-            train_dataset=Dataset.from_dict({"input_ids": [[0]], "labels": [[0]]}),  # the plan brings the real rows
-            processing_class=student.tokenizer,
-            optimizers=(self.optimizer, None),
+            student=student,
+            optimizer=self.optimizer,
+            precision=precision,
+            folder=checkpoints / ".trl",
+            seed=seed,
         )
-        self.trainer.pad_id = student.pad_id
-        self.trainer.precision = precision
-        self.trainer.remove_callback(PrinterCallback)
         self.deadline = Deadline(clock)
         self.trainer.add_callback(self.deadline)
 
@@ -186,9 +166,11 @@ class StageTrainer:
         elif self.held is not None:
             raise StageError("a stage without a start needs a worker whose student is untrained")
         key = rows_digest(job.example_R, job.supervision_R, job.share_R)
+        if job.recipe.rollouts is not None:
+            return self._train_on_rollouts(job, key)
         steps, next_step = self.plan(job, self.drawn.get(key, 0))
         tally = Tally.empty(len(job.example_R))
-        if steps and not self.deadline.has_time_for(steps[0]):
+        if steps and not self.deadline.has_time_for(steps[0].flops):
             steps, next_step = (), steps[0]
         if not steps:
             return self._outcome(steps, next_step, tally, digest="", train_seconds=0.0)
@@ -213,30 +195,63 @@ class StageTrainer:
             self.trainer.train()
         train_seconds = time.monotonic() - began
         steps = steps[: self.trainer.state.global_step]
-        refuse_weights(self.student.model, steps)
-        self.drawn[key] = self.drawn.get(key, 0) + sum(step.rows for step in steps)
+        digest = self._save(job, key, steps)
+        return self._outcome(steps, next_step, tally, digest=digest, train_seconds=train_seconds)
+
+    def _train_on_rollouts(self, job: StageJob, key: str) -> StageOutcome:
+        """As `train`, on what the student writes itself; the model is in the state to begin from."""
+        running = RunningRollouts(
+            job=job,
+            rows=Rows(store=self.store, example_R=job.example_R, supervision_R=job.supervision_R),
+            student=self.shape,
+            tuning=stage_tuning(self.tuning, job.recipe, self.shape),
+            teacher=self.teacher,
+            schedule=self.schedule,
+            step_tokens=self.sizes.step_tokens,
+            key=key,
+            drawn=self.drawn.get(key, 0),
+            progress=self.progress,
+            deadline=self.deadline,
+        )
+        trainer = StageDistillationTrainer(
+            student=self.student,
+            running=running,
+            optimizer=self.optimizer,
+            precision=self.trainer.precision,
+            micro_batch_tokens=self.trainer.memory_micro_batch_tokens or self.sizes.micro_batch_tokens,
+            folder=self.checkpoints / ".trl",
+        )
+        self.progress.started = began = time.monotonic()
+        digest = ""
+        if running.fits:
+            self.held = "(in training)"
+            self._training_mode()
+            with trained_by(self.student.model, job.recipe):
+                trainer.train()
+            digest = self._save(job, key, running.done)
+        return running.outcome(digest=digest, train_seconds=time.monotonic() - began)
+
+    def _save(self, job: StageJob, key: str, done: Sequence[Drawn]) -> str:
+        """Save what a stage's steps made of the student as `job.checkpoint`; the digest of its state."""
+        refuse_weights(self.student.model, done)
+        self.drawn[key] = self.drawn.get(key, 0) + sum(len(step.row_B) for step in done)
         state = gather_state(self.student.model, self.optimizer, self.drawn, frozen=self.frozen)
         save_state(state, self.checkpoints / job.checkpoint)
         self.held = job.checkpoint
         return_freed_memory()
         self.deadline.end()
-        return self._outcome(steps, next_step, tally, digest=state.digest(), train_seconds=train_seconds)
+        return state.digest()
 
     def _outcome(
         self, steps: tuple[Step, ...], next_step: Step, tally: Tally, *, digest: str, train_seconds: float
     ) -> StageOutcome:
-        return StageOutcome(
+        return tally.outcome(
             steps=len(steps),
             next_step_flops=next_step.flops,
             next_step_tokens=next_step.tokens,
             flops=sum(step.flops for step in steps),
             positions=sum(step.positions for step in steps),
             state_digest=digest,
-            seen_R=tally.seen_R,
-            tokens_R=tally.tokens_R,
-            loss_sum_R=tally.loss_sum_R,
-            loss_R=tally.loss_R,
-            positions_R=tally.positions_R,
             train_seconds=train_seconds,
             tokens=sum(step.tokens for step in steps),
             memory_micro_batch_tokens=self.trainer.memory_micro_batch_tokens,
@@ -251,42 +266,15 @@ class StageTrainer:
 
     def flops_per_second(self, seconds: float = 2.0) -> float:
         """Speed of forward and backward, measured for `seconds` on rows of about median length; changes no weight."""
-        rows = self._typical_rows()
-        batches = pack(
-            np.arange(len(rows.example_R)),
-            (rows.prompt_tokens_R + rows.target_tokens_R).astype(np.int64),
-            rows.target_tokens_R.astype(np.int64),
-            micro_batch_tokens=self.sizes.micro_batch_tokens,
-        )
-        self._forward_and_backward(rows, batches)  # warms up, and is not counted
-        price = StepPrice(shape=self.shape, tuning=self.tuning)
-        step_flops = sum(price.flops(batch) for batch in batches)
-        flops, began = 0, time.monotonic()
-        while (spent_seconds := time.monotonic() - began) < seconds or not flops:
-            self._forward_and_backward(rows, batches)
-            flops += step_flops
-        return flops / spent_seconds
-
-    def _typical_rows(self) -> Rows:
-        """About one step's worth of rows, from the median length up."""
-        example_R, supervision_R = np.nonzero(self.store.target_tokens_NS >= 0)
-        length_R = self.store.prompt_tokens_N[example_R] + self.store.target_tokens_NS[example_R, supervision_R]
-        count = max(1, self.sizes.step_tokens // int(np.median(length_R)))
-        chosen = np.argsort(length_R, kind="stable")[len(length_R) // 2 :][:count]
-        return Rows(store=self.store, example_R=example_R[chosen], supervision_R=supervision_R[chosen])
-
-    def _forward_and_backward(self, rows: Rows, batches: tuple[MicroBatch, ...]) -> None:
         self._training_mode()
-        model = self.student.model
-        for batch in batches:
-            tensors = collate(rows, batch, pad_id=self.student.pad_id, device=model.device)
-            with packed_attention(model):
-                with training_precision(model.device, self.trainer.precision):
-                    loss_H = token_losses(supervised_logits(model, tensors), tensors.label_H)
-                loss_H.sum().backward()
-        model.zero_grad()
-        if model.device.type == "cuda":
-            torch.cuda.synchronize(model.device)  # else the clock would read when work was asked for, not done
+        return training_speed(
+            self.student,
+            self.store,
+            sizes=self.sizes,
+            price=StepPrice(shape=self.shape, tuning=self.tuning),
+            precision=self.trainer.precision,
+            seconds=seconds,
+        )
 
     def _rate(
         self, job: StageJob, steps: tuple[Step, ...], target_tokens_R: NDArray[np.int32]

@@ -15,7 +15,8 @@ from trainers.collate import token_losses
 from trainers.jobs import NotFiniteError, StageError, row_rates
 from trainers.objectives import objective
 from trainers.schedule import Schedule
-from trainers.stage import ADAM_BETAS, GRADIENT_NORM
+from trainers.sft import GRADIENT_NORM
+from trainers.stage import ADAM_BETAS
 from trainers.student import load_student
 from trainers.tokens import TokenStore
 

@@ -14,8 +14,8 @@ from torch.nn.utils.rnn import pad_sequence
 
 from trainers.collate import Rows
 from trainers.jobs import Precision
-from trainers.sft import training_precision
-from trainers.stage import ADAM_BETAS, GRADIENT_NORM
+from trainers.sft import GRADIENT_NORM, training_precision
+from trainers.stage import ADAM_BETAS
 from trainers.student import Student
 from trainers.tokens import IGNORED_LABEL
 from trainers.yardsticks.clock import Count

@@ -24,7 +24,8 @@ from trl.trainer.sft_trainer import DataCollatorForLanguageModeling, SFTTrainer
 
 from trainers.collate import Rows
 from trainers.jobs import Precision
-from trainers.stage import ADAM_BETAS, GRADIENT_NORM
+from trainers.sft import GRADIENT_NORM
+from trainers.stage import ADAM_BETAS
 from trainers.student import Student
 from trainers.yardsticks.clock import ClockCallback, Count
 from trainers.yardsticks.rows import token_lists
