@@ -11,7 +11,7 @@ import pytest
 
 from curricula.contract import PolicyContractError, check_policies, check_policy
 from curricula.digest import plan_digest
-from curricula.policies import Distilled, Fixed, Hierarchical, Mixed, Routed, Sequential, Staged
+from curricula.policies import Distilled, Fixed, Hierarchical, Mixed, OnPolicy, Routed, Sequential, Staged
 from curricula.policy import CurriculumPolicy
 from curricula.recipe import Recipe
 from curricula.types import ProbePlan, StagePlan
@@ -28,6 +28,7 @@ def test_policies_that_ship_keep_the_contract() -> None:
             Staged(stages=(("answer", 0.25), ("reasoning", 0.75))),
             Sequential(),
             Mixed(shares=(("answer", 0.25), ("compressed:steps", 0.75))),
+            OnPolicy(supervision="compressed:steps", warmup=0.3),
             Routed(),
             Quarters(),
         )

@@ -13,10 +13,10 @@ import pytest
 
 from curricula.contract import check_policies
 from curricula.digest import plan_digest
-from curricula.policies import Adaptive, Distilled, Fixed, Hierarchical, Mixed, Routed, Sequential, Staged
+from curricula.policies import Adaptive, Distilled, Fixed, Hierarchical, Mixed, OnPolicy, Routed, Sequential, Staged
 from curricula.policy import CurriculumPolicy
 from curricula.probes import draw_probe, probe_reserve_flops
-from curricula.recipe import Recipe
+from curricula.recipe import Recipe, Rollouts
 from curricula.rehearsal import accuracy_F, rehearse_stages
 from curricula.types import ProbePlan
 from tests.curricula.states import examples_share_of, flops_share_of, rehearsal_of, run_policy
@@ -85,6 +85,14 @@ def test_mixed_draws_examples_in_the_shares_asked_for_even_with_gaps() -> None:
     assert examples_share_of(state, "reasoning") == pytest.approx(0.2, abs=0.01)
 
 
+def test_on_policy_gives_text_its_share_and_all_that_is_left_to_rollouts() -> None:
+    state, plans = run_policy(OnPolicy(supervision="short", warmup=0.25, max_tokens=9), rehearsal_of(40))
+    assert [plan.recipe.rollouts is None for plan in plans] == [True, *[False] * (len(plans) - 1)]
+    assert state.history[0].spent_flops / state.total_flops == pytest.approx(0.25, abs=0.01)
+    assert plans[1].ceiling_flops == state.total_flops - state.history[0].spent_flops
+    assert plans[1].recipe.rollouts == Rollouts(max_tokens=9)
+
+
 def test_static_policies_compare_on_the_same_probe_every_stage() -> None:
     state, plans = run_policy(Fixed(supervision="answer", probe_examples=12), rehearsal_of(40))
     first = plans[0].probe
@@ -130,6 +138,8 @@ def test_a_missing_supervision_is_refused_by_the_names_of_those_offered() -> Non
         (lambda: Mixed(shares=(("answer", 1.5), ("short", -0.5))), "must lie in .0, 1., got 1.5"),
         (lambda: Mixed(shares=(("answer", 0.5), ("answer", 0.5))), "may stand once in shares, got answer, answer"),
         (lambda: Sequential(fraction_of_examples=1.0), r"must lie in \(0, 1\), got 1.0"),
+        (lambda: OnPolicy(warmup=1.0), r"warmup must lie in \(0, 1\), got 1.0"),
+        (lambda: OnPolicy(max_tokens=0), "max_tokens of a rollout must be at least 1, got 0"),
         (lambda: Routed(easy=0.0), r"easy must lie in \(0, 1\], got 0.0"),
         (lambda: Routed(maintenance=float("nan")), "maintenance must lie in .*, got nan"),
         (lambda: Routed(probe_share=0.9), "probe_share must lie in .*, got 0.9"),
