@@ -95,6 +95,10 @@ class RunConfig:
         for name, holds in checks.items():
             if not holds:
                 raise ValueError(f"{name} must be positive, got {dataclasses.asdict(self)[name]}")
+        if self.policy.asks_teacher and self.white_box_teacher is None:
+            raise ValueError(
+                f"{type(self.policy).__name__} learns from a white-box teacher; name one with --white_box_teacher"
+            )
         if self.lora_rank is None and self.lora_alpha is not None:
             raise ValueError(f"lora_alpha={self.lora_alpha} scales adapters, and there are none; set lora_rank too")
 

@@ -92,7 +92,13 @@ class StudentWorker:
             ValueError: the student or its teacher computes its logits otherwise than training does, or a row is longer
                 than the teacher reads.
         """
-        check_logits(self.student.model, self.store, name=self.name, pad_id=self.student.pad_id)
+        check_logits(
+            self.student.model,
+            self.store,
+            name=self.name,
+            pad_id=self.student.pad_id,
+            precision=settings.precision,
+        )
         if self.teacher is not None:
             check_teacher(self.teacher, self.store, pad_id=self.student.pad_id)
         self.settings = settings

@@ -38,6 +38,11 @@ class CurriculumPolicy(ABC):
         plan = self.next_stage(state)
         return () if plan is None else (plan,)
 
+    @property
+    def asks_teacher(self) -> bool:
+        """Whether a stage of it may ask for a white-box teacher; then a run without one is refused at once."""
+        return False
+
 
 def plan_uniform(
     state: RunState, supervision: str, *, ceiling_flops: int, name: str | None = None, probe: ProbePlan | None = None

@@ -20,10 +20,13 @@ from transformers import PreTrainedModel
 from trainers.attention import Group, Packing, packed_attention
 from trainers.batches import Integers, MicroBatch, pack
 from trainers.components import decoder_blocks
+from trainers.jobs import Precision
 from trainers.tokens import IGNORED_LABEL, TokenStore
 
 LOGIT_TOLERANCE = 1e-3
 """Absolute and relative: by how much the same fp32 logits may differ, summed in another order."""
+ROUGH_TOLERANCE = 0.1
+"""Of all logits together: bf16 keeps three digits, and a wrong mask is far from them."""
 
 
 @dataclass(frozen=True, kw_only=True, eq=False)
@@ -184,14 +187,18 @@ def _recorded(blocks: Sequence[nn.Module]) -> Iterator[dict[nn.Module, torch.Ten
 
 
 @torch.no_grad()
-def check_logits(model: PreTrainedModel, store: TokenStore, *, name: str, pad_id: int) -> None:
+def check_logits(
+    model: PreTrainedModel, store: TokenStore, *, name: str, pad_id: int, precision: Precision = "fp32"
+) -> None:
     """Compare `supervised_logits` with the model's own on the shortest row of a store; changes nothing.
 
     Some architectures (Granite, Cohere) scale what comes from the head: trained and measured without that, such a
-    student would learn another model than the one that answers.
+    student would learn another model than the one that answers. In bf16 a GPU attends by another kernel, whose logits
+    are compared with those in fp32.
 
     Raises:
-        ValueError: they differ by more than `LOGIT_TOLERANCE`, or the model cannot compute packed rows.
+        ValueError: they differ by more than `LOGIT_TOLERANCE` (in bf16 `ROUGH_TOLERANCE`), or the model cannot compute
+            packed rows.
     """
     length_NS = np.where(store.target_tokens_NS >= 0, store.prompt_tokens_N[:, None] + store.target_tokens_NS, 2**30)
     example, supervision = divmod(int(length_NS.argmin()), length_NS.shape[1])
@@ -215,6 +222,15 @@ def check_logits(model: PreTrainedModel, store: TokenStore, *, name: str, pad_id
             f"student {name!r}: {type(model).__name__} changes its logits behind the output head, which training would "
             "leave out; name one of another architecture (of such changes only soft-capping is known)"
         )
+    if model.device.type == "cuda" and precision == "bf16":
+        with torch.autocast("cuda", dtype=torch.bfloat16):
+            rough = supervised_logits(model, batch)[: 2 * target].float()
+        apart = float((rough - ours).norm() / ours.norm())
+        if apart > ROUGH_TOLERANCE:
+            raise ValueError(
+                f"student {name!r}: in bf16 this GPU computes other logits than in fp32, {apart:.0%} away; "
+                "set --precision fp32"
+            )
 
 
 def token_losses(logits: torch.Tensor, label_H: torch.Tensor) -> torch.Tensor:

@@ -31,6 +31,11 @@ class Distilled(CurriculumPolicy):
         self.recipe()
         self.fixed()
 
+    @property
+    def asks_teacher(self) -> bool:
+        """Always."""
+        return True
+
     def recipe(self) -> Recipe:
         """How every stage trains."""
         return Recipe(text=self.text, logits=self.logits, divergence=self.divergence, temperature=self.temperature)

@@ -44,6 +44,11 @@ class Hierarchical(CurriculumPolicy):
         self.phases()
         self.staged()
 
+    @property
+    def asks_teacher(self) -> bool:
+        """Always."""
+        return True
+
     def phases(self) -> tuple[Recipe, Recipe, Recipe]:
         """How each phase trains."""
         return (

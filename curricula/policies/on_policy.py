@@ -29,6 +29,11 @@ class OnPolicy(CurriculumPolicy):
         if not 0.0 < self.warmup < 1.0:
             raise ValueError(f"OnPolicy: warmup must lie in (0, 1), got {self.warmup}")
 
+    @property
+    def asks_teacher(self) -> bool:
+        """Always."""
+        return True
+
     def next_stage(self, state: RunState) -> StagePlan | None:
         """Raises ValueError where no example offers the supervision."""
         piece = next_slice(state, shares=(self.warmup, 1.0 - self.warmup), slices=1)

@@ -7,7 +7,8 @@ import pytest
 from controller.budgets import dollars_per_second, resolve_budget, run_budget
 from controller.config import DOLLARS_PER_HOUR, RunConfig, config_dict, differing_fields, fingerprint
 from controller.ledger import UNITS, Ledger
-from curricula.policies import Fixed, Staged
+from curricula.policies import Distilled, Fixed, Hierarchical, OnPolicy, Staged
+from curricula.policy import CurriculumPolicy
 from tests.controller.worlds import table
 
 
@@ -94,3 +95,10 @@ def test_a_budget_buys_at_first_what_the_tables_or_the_measured_speed_say() -> N
 def test_a_scale_of_adapters_that_are_not_there_is_refused() -> None:
     with pytest.raises(ValueError, match="set lora_rank too"):
         RunConfig(policy=Fixed(supervision="answer"), lora_alpha=16.0)
+
+
+@pytest.mark.parametrize("policy", [Distilled(supervision="answer"), Hierarchical(), OnPolicy()])
+def test_a_policy_that_learns_from_a_teacher_is_refused_without_one(policy: CurriculumPolicy) -> None:
+    with pytest.raises(ValueError, match="learns from a white-box teacher; name one with --white_box_teacher"):
+        RunConfig(policy=policy)
+    assert RunConfig(policy=policy, white_box_teacher="tiny-3m").white_box_teacher == "tiny-3m"
