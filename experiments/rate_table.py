@@ -1,4 +1,4 @@
-"""What the cells of the rate grid come to: losses by rate, the best rate of each grid, base rates by size class."""
+"""What the cells of the rate grid come to: accuracies by rate, the best rate of each grid, base rates by size class."""
 
 from __future__ import annotations
 
@@ -12,23 +12,28 @@ from evaluators.accuracy import wilson
 from experiments.rate_cells import Line
 
 
-def mean_losses(lines: Sequence[Line], *, transfer: bool = False) -> dict[float, float]:
-    """Mean loss over seeds by rate, the rates ascending; infinite where a seed diverged.
+def mean_accuracies(lines: Sequence[Line]) -> dict[float, float]:
+    """Share of dev questions answered rightly, over seeds, by rate, the rates ascending; 0 where a seed diverged."""
+    found: dict[float, float] = {}
+    for rate in sorted({line.cell.rate for line in lines}):
+        at = [line for line in lines if line.cell.rate == rate]
+        correct, questions = sum(line.correct for line in at), sum(line.questions for line in at)
+        found[rate] = 0.0 if any(line.loss is None for line in at) else correct / max(questions, 1)
+    return found
 
-    In domain, where rates differ by what was learnt. With `transfer`, over all of dev: what cannot be learnt from
-    these targets is worst where most was, and would choose a rate that learns less.
-    """
+
+def mean_losses(lines: Sequence[Line]) -> dict[float, float]:
+    """Mean loss in domain over seeds by rate, the rates ascending; infinite where a seed diverged."""
     losses: dict[float, list[float]] = {}
     for line in sorted(lines, key=lambda line: (line.cell.rate, line.cell.seed)):
-        loss = line.loss if transfer else line.in_domain_loss
-        losses.setdefault(line.cell.rate, []).append(math.inf if loss is None else loss)
+        losses.setdefault(line.cell.rate, []).append(math.inf if line.in_domain_loss is None else line.in_domain_loss)
     return {rate: sum(found) / len(found) for rate, found in losses.items()}
 
 
-def best_rate(losses: dict[float, float]) -> tuple[float, bool]:
-    """The rate of the least loss, and whether it is the lowest or highest of the grid, which is then too narrow."""
-    best = min(losses, key=lambda rate: losses[rate])
-    return best, best in (min(losses), max(losses))
+def best_rate(accuracies: dict[float, float]) -> tuple[float, bool]:
+    """The rate of the highest accuracy, the lowest of equals; and whether it is at an edge of its grid."""
+    best = max(accuracies, key=lambda rate: (accuracies[rate], -rate))
+    return best, best in (min(accuracies), max(accuracies))
 
 
 def grid_table(lines: Sequence[Line]) -> dict[str, Json]:
@@ -37,7 +42,7 @@ def grid_table(lines: Sequence[Line]) -> dict[str, Json]:
     for student, supervision in sorted({(line.cell.student, line.cell.supervision) for line in lines}):
         grid = [line for line in lines if (line.cell.student, line.cell.supervision) == (student, supervision)]
         losses = mean_losses(grid)
-        best, edge = best_rate(losses)
+        best, edge = best_rate(mean_accuracies(grid))
         grids.append(
             {
                 "student": student,
@@ -47,7 +52,7 @@ def grid_table(lines: Sequence[Line]) -> dict[str, Json]:
                 "supervision": supervision,
                 "best_rate": best,
                 "edge": edge,
-                "best_rate_with_transfer": best_rate(mean_losses(grid, transfer=True))[0],
+                "rate_of_least_loss": min(losses, key=lambda rate: losses[rate]),
                 "rates": [_rate_row([line for line in grid if line.cell.rate == rate]) for rate in losses],
             }
         )
@@ -71,7 +76,7 @@ def _rate_row(lines: Sequence[Line]) -> dict[str, Json]:
 
 
 def class_rates(lines: Sequence[Line]) -> dict[str, Json]:
-    """The base rate of each size class and kind: of the least mean loss over its students' grids, which weigh alike.
+    """The base rate of each size class and kind: of the highest mean accuracy over its grids, which weigh alike.
 
     Only rates that every one of these grids has can be compared.
 
@@ -86,7 +91,7 @@ def class_rates(lines: Sequence[Line]) -> dict[str, Json]:
     for (name, kind), grids in sorted(
         groups.items(), key=lambda item: (item[0][0], SUPERVISION_KINDS.index(item[0][1]))
     ):
-        means = [mean_losses(grid) for grid in grids.values()]
+        means = [mean_accuracies(grid) for grid in grids.values()]
         common = set.intersection(*(set(mean) for mean in means))
         if not common:
             raise ValueError(f"the grids of students {name} have no rate for {kind} in common; run more rates")

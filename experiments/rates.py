@@ -4,9 +4,10 @@ python -m experiments.rates --students tiny-0.2m,tiny --supervisions answer,comp
     --rates 1e-3,2e-3,4e-3 --seeds 0,1,2 --total_flops 1e13 --output experiments/rates.json --jobs 8
 
 A cell is an untrained student, trained under one supervision at one rate for the whole budget (as `Fixed` would), then
-measured on dev. A rate is chosen by the mean loss there under teacher forcing, in nats per target token, in domain: it
-is smoother than accuracy, which stands beside it. Each cell that is done is a line of OUTPUT with .jsonl for .json, and
-is not run again; the table is made of all lines. The rates that were chosen stand in controller/resolve.py.
+measured on dev. A rate is chosen by the accuracy there. The loss under teacher forcing, in nats per target token, in
+domain, stands beside it: where most targets cannot be learnt it is least at rates that learn none. Each cell that is
+done is a line of OUTPUT with .jsonl for .json, and is not run again; the table is made of all lines. The rates that
+were chosen stand in controller/resolve.py.
 """
 
 from __future__ import annotations
@@ -30,7 +31,7 @@ from controller.config import RunConfig, user_cache
 from controller.session import keep_corpus, named_corpus
 from experiments.command_line import EXIT_INTERRUPTED, CommandLine, HelpFormatter, check_names, fail, nearest, one_line
 from experiments.rate_cells import Cell, Line, cell_config, run_cell
-from experiments.rate_table import best_rate, grid_table, mean_losses
+from experiments.rate_table import best_rate, grid_table, mean_accuracies, mean_losses
 
 Item = TypeVar("Item")
 
@@ -182,21 +183,19 @@ def _check_journal(lines: Sequence[Line], options: Options, fingerprint: str) ->
 
 
 def _shown(lines: Sequence[Line]) -> Table:
-    """Mean loss and accuracy by rate, a row for each (student, supervision), the best marked."""
+    """Accuracy and mean loss by rate, a row for each (student, supervision), the best marked."""
     rates = sorted({line.cell.rate for line in lines})
-    shown = Table(title="loss in nats per token, accuracy in per cent; * best, ! best at the edge of its grid")
+    shown = Table(title="accuracy, and loss in nats per token; * best, ! best at the edge of its grid")
     for title in ("student", "supervision", *(f"{rate:g}" for rate in rates)):
         shown.add_column(title)
     for student, supervision in sorted({(line.cell.student, line.cell.supervision) for line in lines}):
         grid = [line for line in lines if (line.cell.student, line.cell.supervision) == (student, supervision)]
-        losses = mean_losses(grid)
-        best, edge = best_rate(losses)
+        losses, accuracies = mean_losses(grid), mean_accuracies(grid)
+        best, edge = best_rate(accuracies)
         texts = []
         for rate in rates:
-            at = [line for line in grid if line.cell.rate == rate]
             mark = ("!" if edge else "*") if rate == best else ""
-            accuracy = sum(line.correct for line in at) / max(sum(line.questions for line in at), 1)
-            texts.append(f"{losses[rate]:.4f}{mark}  {accuracy:.0%}" if at else "")
+            texts.append(f"{accuracies[rate]:.1%}{mark}  {losses[rate]:.3f}" if rate in losses else "")
         shown.add_row(student, supervision, *texts)
     return shown
 

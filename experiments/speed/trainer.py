@@ -46,7 +46,7 @@ class Options:
     """The flags of the command."""
 
     output: Path  # a JSON file for the figures
-    only: Literal["all", "tiny", "gpu"] = "all"  # tiny leaves SmolLM2 out; gpu takes it and 0.5 B, in bf16
+    only: Literal["all", "tiny", "smollm", "gpu"] = "all"  # students; gpu: SmolLM2 and 0.5 B, in bf16
     student: str | None = None  # SmolLM2-135M-Instruct: a folder, a hub id or a .gguf file; needed unless --only tiny
     parts: list[Part] = field(default_factory=lambda: ["speed", "next_stage", "planning", "actors"])  # what to measure
     rounds: int = 5  # of every side, and repeats of all else, whose median is told
@@ -193,13 +193,13 @@ def _matches(options: Options, place: Place) -> list[Match]:
         )
         students = [smollm, dataclasses.replace(smollm, half_billion=True)]
         return [dataclasses.replace(student, rows=rows) for student in students for rows in row_sets]
-    students = [tiny]
-    if options.only == "all" and options.student is not None:
+    students = [] if options.only == "smollm" else [tiny]
+    if options.only in ("all", "smollm") and options.student is not None:
         large = dataclasses.replace(
             tiny,
             student=options.student,
             step_tokens=2048,
-            micro_batch_tokens=2048,
+            micro_batch_tokens=1024,
             threads=options.large_threads,
             warmup_steps=1,
             round_steps=options.large_round_steps,

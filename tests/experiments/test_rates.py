@@ -12,14 +12,14 @@ import pytest
 from controller.resolve import SIZE_CLASSES
 from controller.session import named_corpus
 from experiments.rate_cells import Cell, Line
-from experiments.rate_table import best_rate, class_rates, grid_table, mean_losses
+from experiments.rate_table import best_rate, class_rates, grid_table, mean_accuracies, mean_losses
 from experiments.rates import main
 from tests.experiments.runs import ROOT, write_corpus
 
 RATES = ROOT / "experiments" / "rates.json"
 
 
-def _line(student: str, rate: float, loss: float | None, *, seed: int = 0) -> Line:
+def _line(student: str, rate: float, correct: int, *, loss: float | None = 0.5, seed: int = 0) -> Line:
     return Line(
         cell=Cell(student=student, supervision="answer", rate=rate, seed=seed),
         parameters=200_000,
@@ -32,7 +32,7 @@ def _line(student: str, rate: float, loss: float | None, *, seed: int = 0) -> Li
         loss=loss,
         in_domain_loss=loss,
         targets=10,
-        correct=4,
+        correct=correct,
         questions=10,
         seconds=1.0,
     )
@@ -46,22 +46,30 @@ def test_base_rates_are_those_of_the_grid() -> None:
         assert {kind: ours[name].get(kind) for kind in rates} == rates
 
 
-def test_a_rate_is_chosen_by_its_mean_over_seeds() -> None:
-    lines = [_line("a", 1e-3, 1.0), _line("a", 2e-3, 0.5), _line("a", 4e-3, 0.4), _line("a", 4e-3, 0.8, seed=1)]
-    assert mean_losses(lines) == pytest.approx({1e-3: 1.0, 2e-3: 0.5, 4e-3: 0.6})
-    assert best_rate(mean_losses(lines)) == (2e-3, False)
+def test_a_rate_is_chosen_by_its_accuracy_over_seeds() -> None:
+    lines = [_line("a", 1e-3, 2), _line("a", 2e-3, 7), _line("a", 4e-3, 9), _line("a", 4e-3, 3, seed=1)]
+    assert mean_accuracies(lines) == pytest.approx({1e-3: 0.2, 2e-3: 0.7, 4e-3: 0.6})
+    assert best_rate(mean_accuracies(lines)) == (2e-3, False)
+    assert best_rate({1e-3: 0.3, 2e-3: 0.3, 4e-3: 0.1}) == (1e-3, True)
+
+
+def test_the_loss_stands_beside_it() -> None:
+    lines = [_line("a", 1e-3, 8, loss=1.0), _line("a", 2e-3, 3, loss=0.2), _line("a", 2e-3, 3, loss=0.4, seed=1)]
+    assert mean_losses(lines) == pytest.approx({1e-3: 1.0, 2e-3: 0.3})
+    [grid] = json.loads(json.dumps(grid_table(lines)))["grids"]
+    assert (grid["best_rate"], grid["rate_of_least_loss"]) == (1e-3, 2e-3)
 
 
 def test_a_rate_at_which_one_seed_diverged_is_not_chosen() -> None:
-    lines = [_line("a", 1e-3, 1.0), _line("a", 2e-3, 0.1), _line("a", 2e-3, None, seed=1)]
+    lines = [_line("a", 1e-3, 1), _line("a", 2e-3, 9), _line("a", 2e-3, 9, loss=None, seed=1)]
     assert mean_losses(lines)[2e-3] == math.inf
-    assert best_rate(mean_losses(lines)) == (1e-3, True)
+    assert best_rate(mean_accuracies(lines)) == (1e-3, True)
     assert json.loads(json.dumps(grid_table(lines), allow_nan=False))["grids"][0]["rates"][1]["loss"] is None
 
 
 def test_a_class_takes_the_rate_that_is_best_over_its_students() -> None:
-    losses = {"a": {1e-3: 1.0, 2e-3: 0.9, 4e-3: 1.5}, "b": {1e-3: 3.0, 2e-3: 2.5, 4e-3: 2.4, 8e-3: 0.1}}
-    lines = [_line(student, rate, loss) for student, grid in losses.items() for rate, loss in grid.items()]
+    right = {"a": {1e-3: 5, 2e-3: 6, 4e-3: 2}, "b": {1e-3: 3, 2e-3: 5, 4e-3: 6, 8e-3: 10}}
+    lines = [_line(student, rate, correct) for student, grid in right.items() for rate, correct in grid.items()]
     assert class_rates(lines) == {"below 1 M": {"answer": 2e-3}}
 
 
@@ -71,7 +79,7 @@ def test_a_grid_goes_on_where_it_stopped(tmp_path: Path, capsys: pytest.CaptureF
     flags = ["--students", "tiny-0.2m", "--supervisions", "answer", "--seeds", "0", "--total_flops", "4e9"]
     flags += ["--corpus", str(corpus), "--output", str(table), "--cache_dir", str(tmp_path), "--eval_examples", "9"]
     fingerprint = named_corpus(str(corpus), strict=False).fingerprint
-    done = dataclasses.replace(_line("tiny-0.2m", 1e-3, 0.25), corpus_fingerprint=fingerprint, total_flops=4e9)
+    done = dataclasses.replace(_line("tiny-0.2m", 1e-3, 4, loss=0.25), corpus_fingerprint=fingerprint, total_flops=4e9)
     whole = json.dumps(done.to_json()) + "\n"
     journal.write_text(whole + whole[:50])  # killed in the middle of its last line
 

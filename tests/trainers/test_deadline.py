@@ -43,7 +43,7 @@ def test_a_stage_ends_by_the_clock_and_counts_the_steps_it_took(store: TokenStor
     taken = planned[: outcome.steps]
     assert outcome.flops == sum(step.flops for step in taken)
     assert outcome.tokens == sum(step.tokens for step in taken)
-    assert outcome.positions == sum(step.positions for step in taken) == outcome.positions_R.sum()
+    assert outcome.positions == sum(step.positions for step in taken) >= outcome.positions_R.sum()
     assert outcome.seen_R.sum() == sum(step.rows for step in taken) == next(iter(trainer.drawn.values()))
     assert clock.now <= 24.0 + 2.0  # the look at the end of the last step, and the one after the checkpoint
     plain = stage_trainer(store, tmp_path / "b").train(stage_job(store, ceiling_flops=outcome.flops))
