@@ -4,10 +4,9 @@ python -m experiments.rates --students tiny-0.2m,tiny --supervisions answer,comp
     --rates 1e-3,2e-3,4e-3 --seeds 0,1,2 --total_flops 1e13 --output experiments/rates.json --jobs 8
 
 A cell is an untrained student, trained under one supervision at one rate for the whole budget (as `Fixed` would), then
-measured on dev. A rate is chosen by the accuracy there. The loss under teacher forcing, in nats per target token, in
-domain, stands beside it: where most targets cannot be learnt it is least at rates that learn none. Each cell that is
-done is a line of OUTPUT with .jsonl for .json, and is not run again; the table is made of all lines. The rates that
-were chosen stand in controller/resolve.py.
+measured on dev. A rate is chosen by the accuracy there; the loss under teacher forcing, in nats per target token, in
+domain, stands beside it. Each cell that is done is a line of OUTPUT with .jsonl for .json, and is not run again; the
+table is made of all lines. The rates that were chosen stand in controller/resolve.py.
 """
 
 from __future__ import annotations
