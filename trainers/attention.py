@@ -11,6 +11,7 @@ Legend: T packed positions, B rows, L positions of the longest row of a group, A
 
 from __future__ import annotations
 
+import functools
 from collections.abc import Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass
@@ -103,35 +104,6 @@ def _seen(length: int, window: int | None, device: torch.device) -> torch.Tensor
     return (back >= 0) & (back < window) if window is not None else back >= 0
 
 
-def _attend(
-    dense: _Dense,
-    module: torch.nn.Module,
-    query: torch.Tensor,
-    key: torch.Tensor,
-    value: torch.Tensor,
-    *,
-    packing: Packing,
-    scaling: float | None,
-    sliding_window: int | None,
-    softcap: float | None,
-) -> torch.Tensor:
-    """(1, A, T, W) queries, (1, K, T, W) keys and values -> (1, T, A, W)."""
-    outputs = []
-    for group in packing.groups:
-        # Each for itself: one that depends on nothing trained must not be given a gradient for the others' sake.
-        q, k, v = (_padded(each, group) for each in (query, key, value))
-        windowed = sliding_window is not None and sliding_window < group.length
-        mask = _seen(group.length, sliding_window, query.device) if windowed else None
-        output, _ = dense(module, q, k, v, mask, scaling=scaling, softcap=softcap)
-        outputs.append(output.flatten(0, 1))
-    return torch.cat(outputs).index_select(0, packing.place_T)[None]
-
-
-def _padded(packed: torch.Tensor, group: Group) -> torch.Tensor:
-    """(1, A, T, W) -> (B, A, L, W)."""
-    return packed[0].index_select(1, group.take_BL).unflatten(1, (group.rows, group.length)).transpose(0, 1)
-
-
 def _packed(
     module: torch.nn.Module,
     query: torch.Tensor,
@@ -143,6 +115,7 @@ def _packed(
     scaling: float | None = None,
     sliding_window: int | None = None,
     softcap: float | None = None,
+    dense: _Dense = _fused,
     **_: object,
 ) -> tuple[torch.Tensor, None]:
     """Attention as transformers asks for it, from a model that was handed a packing.
@@ -156,60 +129,47 @@ def _packed(
         dtype = torch.get_autocast_dtype(query.device.type)
         query, key, value = query.to(dtype), key.to(dtype), value.to(dtype)
     if query.is_cuda and query.dtype in VARLEN_DTYPES and softcap is None:
-        output = varlen_attn(
-            query[0].transpose(0, 1),
-            key[0].transpose(0, 1),
-            value[0].transpose(0, 1),
-            packing.starts,
-            packing.starts,
-            packing.longest,
-            packing.longest,
-            scale=scaling,
-            window_size=(-1 if sliding_window is None else sliding_window - 1, 0),
-            enable_gqa=query.shape[1] != key.shape[1],
-        )
-        assert isinstance(output, torch.Tensor)  # no auxiliary output was asked for
-        return output[None], None
-    output = _attend(
-        _fused,
-        module,
-        query,
-        key,
-        value,
-        packing=packing,
-        scaling=scaling,
-        sliding_window=sliding_window,
-        softcap=softcap,
-    )
-    return output, None
+        return _row_by_row(query, key, value, packing=packing, scaling=scaling, sliding_window=sliding_window), None
+    outputs = []
+    for group in packing.groups:
+        # Each for itself: one that depends on nothing trained must not be given a gradient for the others' sake.
+        q, k, v = (_padded(each, group) for each in (query, key, value))
+        windowed = sliding_window is not None and sliding_window < group.length
+        mask = _seen(group.length, sliding_window, query.device) if windowed else None
+        output, _weights = dense(module, q, k, v, mask, scaling=scaling, softcap=softcap)
+        outputs.append(output.flatten(0, 1))
+    return torch.cat(outputs).index_select(0, packing.place_T)[None], None
 
 
-def _packed_eager(
-    module: torch.nn.Module,
+def _row_by_row(
     query: torch.Tensor,
     key: torch.Tensor,
     value: torch.Tensor,
-    attention_mask: torch.Tensor | None,
     *,
-    packing: Packing | None = None,
-    scaling: float | None = None,
-    sliding_window: int | None = None,
-    softcap: float | None = None,
-    **_: object,
-) -> tuple[torch.Tensor, None]:
-    packing = _handed_on(packing, module)
-    output = _attend(
-        _eager,
-        module,
-        query,
-        key,
-        value,
-        packing=packing,
-        scaling=scaling,
-        sliding_window=sliding_window,
-        softcap=softcap,
+    packing: Packing,
+    scaling: float | None,
+    sliding_window: int | None,
+) -> torch.Tensor:
+    """The varlen kernel: (1, A, T, W) queries, (1, K, T, W) keys and values -> (1, T, A, W)."""
+    output = varlen_attn(
+        query[0].transpose(0, 1),
+        key[0].transpose(0, 1),
+        value[0].transpose(0, 1),
+        packing.starts,
+        packing.starts,
+        packing.longest,
+        packing.longest,
+        scale=scaling,
+        window_size=(-1 if sliding_window is None else sliding_window - 1, 0),
+        enable_gqa=query.shape[1] != key.shape[1],
     )
-    return output, None
+    assert isinstance(output, torch.Tensor)  # no auxiliary output was asked for
+    return output[None]
+
+
+def _padded(packed: torch.Tensor, group: Group) -> torch.Tensor:
+    """(1, A, T, W) -> (B, A, L, W)."""
+    return packed[0].index_select(1, group.take_BL).unflatten(1, (group.rows, group.length)).transpose(0, 1)
 
 
 def _handed_on(packing: Packing | None, module: torch.nn.Module) -> Packing:
@@ -223,7 +183,7 @@ def _handed_on(packing: Packing | None, module: torch.nn.Module) -> Packing:
 
 # Without a mask function of the same name, transformers builds no mask for these.
 AttentionInterface.register(PACKED, _packed)
-AttentionInterface.register(PACKED_EAGER, _packed_eager)
+AttentionInterface.register(PACKED_EAGER, functools.partial(_packed, dense=_eager))
 
 
 @contextmanager
