@@ -36,7 +36,7 @@ RESAMPLES = 10_000
 
 _LOW, _HIGH = 0.025, 0.975
 _NO_WIDTH = 1e-12
-_CHUNK = 4_000_000  # resampled questions held at a time
+_CHUNK = 500_000  # resampled questions held at a time
 
 Source = Literal["t over seeds", "bootstrap over seeds and questions", "bootstrap over questions", "Wilson"]
 
