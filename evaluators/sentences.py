@@ -45,7 +45,7 @@ def _finding(cell: Cell) -> str:
     why = "their likely ranges overlap"
     if cell.verdict == "too little data":
         why = "one training run, or no known range, cannot tell them apart"
-    return f"not decided by this data between {_list([said[name] for name in cell.open])}: {why}{behind}"
+    return f"not decided by this data: {', or '.join(said[name] for name in cell.open)}, because {why}{behind}"
 
 
 def _removed(cell: Cell) -> str:

@@ -94,8 +94,8 @@ def test_overlap_is_not_decided_and_names_who_is_behind() -> None:
     cell = one_cell(candidate("short", 0.80), candidate("compressed", 0.81), candidate("answer", 0.3))
     assert (cell.verdict, cell.choice, cell.open) == ("tied", None, ("compressed", "short"))
     said = sentence(cell)
-    assert "not decided by this data between compressed at $" in said
-    assert said.endswith("their likely ranges overlap; clearly behind: answer.")
+    assert "not decided by this data: compressed at $" in said
+    assert said.endswith(", because their likely ranges overlap; clearly behind: answer.")
 
 
 @calm
