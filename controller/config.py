@@ -51,6 +51,7 @@ class RunConfig:
     dollars_per_hour: dict[str, float] | None = None  # price of a core (cpu) and of a GPU (cuda); 0.05 and 3 where none
     seed: int = 0
     final_split: Literal["dev", "test"] = "dev"  # test is opened once, for the configuration you report
+    grader: str | None = None  # import path of your own (prompt, answer, output) -> bool; the usual rules where none
     eval_examples: int | None = None  # questions of the final evaluation, by hash; all where none
     strict: bool = False  # whether a dropped target is an error
     max_tokens: int | None = (

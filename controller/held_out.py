@@ -37,7 +37,8 @@ def write_answers(session: Session, split: Split, checkpoint: str) -> tuple[dict
             {
                 **column,
                 "output": answers.text_Q[place],
-                "correct": bool(answers.correct_Q[place]),
+                "correct": None if answers.ungraded_Q[place] else bool(answers.correct_Q[place]),
+                **({"ungraded": answers.ungraded_Q[place]} if answers.ungraded_Q[place] else {}),
                 "output_tokens": int(answers.output_tokens_Q[place]),
                 "truncated": bool(answers.truncated_Q[place]),
             },

@@ -24,6 +24,7 @@ from controller.tables import Identity, Settings, TokenCounts, build_table
 from curricula.corpus import Corpus, open_corpus
 from curricula.procedural import generate
 from curricula.types import RunState, Split
+from evaluators.user_grader import check_grader
 from trainers.batches import BatchSizes
 
 PROCEDURAL_EXAMPLES = 20_000
@@ -79,9 +80,11 @@ def prepare(config: RunConfig, where: Where) -> Iterator[Prepared]:
     """Start the actors and, while they load, build the corpus; then tokenize it and fill the config.
 
     Raises:
-        ValueError: the student, its teacher or the corpus cannot be used, or the workers need more cores than there
-            are.
+        ValueError: the grader, the student, its teacher or the corpus cannot be used, or the workers need more cores
+            than there are.
     """
+    if config.grader is not None:
+        check_grader(config.grader)
     config = resolve_budget(resolve_threads(config))
     assert config.threads is not None
     start_ray(where, threads=config.threads)
@@ -169,6 +172,9 @@ def worker_settings(config: RunConfig, checkpoints: Path) -> Settings:
         tuning=run_tuning(config),
         lora_alpha=config.lora_alpha,
         precision=config.precision,
+        grader=config.grader,
+        # An answer to a sum is its value, not the sum again; and what is made here has one way of writing it.
+        mathematics=config.corpus not in PROCEDURAL,
     )
 
 

@@ -116,7 +116,7 @@ class Students:
         self.doing.phase = "probing"
         charges: list[Charge] = []
         seconds: dict[Purpose, float] = {}
-        probe, score_M = None, None
+        probe, score_M, ungraded = None, None, 0
         if plan.probe is not None:
             generated, forced = [], []
             for mode in plan.probe.modes:
@@ -125,6 +125,7 @@ class Students:
                 seconds["probe"] = seconds.get("probe", 0.0) + busy_seconds
                 generated.append((mode, plan.probe.example_P, answers))
                 charges.append(charge)
+                ungraded += sum(map(bool, answers.ungraded_Q))
                 if mode == "free":
                     self.doing.probe_accuracy = float(answers.correct_Q.mean())
             for name in plan.probe.supervisions:
@@ -142,7 +143,8 @@ class Students:
             score_M = loss_M.astype(np.float32)
             charges.append(charge)
         if charges:
-            self.folder.note(event="measured", checkpoint=checkpoint, seconds=time.monotonic() - began)
+            took = time.monotonic() - began
+            self.folder.note(event="measured", checkpoint=checkpoint, seconds=took, ungraded=ungraded)
         return Measured(probe=probe, score_M=score_M, charges=_sum_by_purpose(charges), seconds=seconds)
 
     def evaluate(self, checkpoint: str, row_Q: NDArray[np.int64]) -> tuple[Outputs, Answers, Charge, float]:
@@ -164,10 +166,13 @@ class Students:
         )
         back_Q = np.argsort(np.concatenate(batches))
         texts = [text for answers, _ in parts for text in answers.text_Q]
+        whys = [why for answers, _ in parts for why in answers.ungraded_Q]
         merged = Answers(
             example_Q=row_Q,
             text_Q=tuple(texts[place] for place in back_Q),
             correct_Q=np.concatenate([answers.correct_Q for answers, _ in parts])[back_Q],
+            parsed_Q=np.concatenate([answers.parsed_Q for answers, _ in parts])[back_Q],
+            ungraded_Q=tuple(whys[place] for place in back_Q),
             output_tokens_Q=np.concatenate([answers.output_tokens_Q for answers, _ in parts])[back_Q],
             truncated_Q=np.concatenate([answers.truncated_Q for answers, _ in parts])[back_Q],
         )

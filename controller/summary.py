@@ -180,6 +180,9 @@ def replay(
     if budget.by_clock:
         ended.append(f"a budget in {budget.unit}: stages stopped by the clock, to within a step or a slow probe")
     for line in timings:
+        ungraded = line.get("ungraded")
+        if line.get("event") == "measured" and isinstance(ungraded, int) and ungraded:
+            ended.append(f"{ungraded} probe answers after stage {line.get('checkpoint')} ungraded, maybe by the clock")
         rooms, checkpoints = line.get("memory_micro_batch_tokens"), line.get("checkpoints")
         if line.get("event") == "trained" and isinstance(rooms, list) and isinstance(checkpoints, list):
             ended += [
@@ -211,7 +214,8 @@ def model_card(summary: Mapping[str, Json]) -> str:
             f"Spent {spent['spent']:.4g} of {spent['total']:.4g} {spent['unit']}; in FLOPs: {summary['charges']}.",
             "",
             f"Dev accuracy {dev['accuracy']:.3f}, 95% interval {interval[0]:.3f} to {interval[1]:.3f}, "
-            f"{dev['n']} questions, {dev['mean_output_tokens']:.1f} output tokens a question.",
+            f"{dev['n']} questions graded and {dev['ungraded']} not, "
+            f"{dev['mean_output_tokens']:.1f} output tokens a question.",
             "",
         ]
     )

@@ -44,6 +44,8 @@ class Settings:
     tuning: Tuning
     lora_alpha: float | None  # None without adapters
     precision: Precision
+    grader: str | None = None  # import path of a user's own
+    mathematics: bool = True  # whether answers are compared as mathematics too
 
 
 @dataclass(frozen=True, kw_only=True, eq=False)

@@ -16,7 +16,8 @@ from numpy.typing import NDArray
 from controller.tables import Identity, Settings, TokenCounts
 from curricula.corpus import Corpus
 from curricula.types import Charge, ProbeMode, Purpose
-from evaluators.probe import Answers, grade
+from evaluators.grading import Grader
+from evaluators.probe import Answers
 from trainers.adapters import add_adapters, merged_weights
 from trainers.batches import Integers
 from trainers.collate import Rows, check_logits
@@ -86,7 +87,7 @@ class StudentWorker:
         )
 
     def begin(self, settings: Settings) -> None:
-        """Put adapters into the student where it is to have them; build the trainer and the generator.
+        """Put adapters into the student where it is to have them; build the trainer, generator and grader.
 
         Raises:
             ValueError: the student or its teacher computes its logits otherwise than training does, or a row is longer
@@ -114,6 +115,7 @@ class StudentWorker:
             micro_batch_tokens=settings.sizes.micro_batch_tokens,
             adapters=adapters,
         )
+        self.grader = Grader(function=settings.grader, mathematics=settings.mathematics)
         self.trainer = StageTrainer(
             student=self.student,
             store=self.store,
@@ -167,13 +169,20 @@ class StudentWorker:
     def answer(
         self, checkpoint: str, examples: Sequence[int], mode: ProbeMode, purpose: Purpose
     ) -> tuple[Answers, Charge]:
-        """Answer one batch of corpus examples and grade the answers."""
+        """Answer one batch of corpus examples and grade the answers.
+
+        Raises:
+            OSError: a process that grades cannot be started.
+        """
         self.trainer.hold(checkpoint)
         generated = self.generator.generate_batch(examples, mode=mode, purpose=purpose)
+        grades = self.grader(self.corpus, examples, generated.text_Q)
         answers = Answers(
             example_Q=np.array(examples, dtype=np.int64),
             text_Q=generated.text_Q,
-            correct_Q=grade(self.corpus, examples, generated.text_Q),
+            correct_Q=grades.correct_Q,
+            parsed_Q=grades.parsed_Q,
+            ungraded_Q=grades.ungraded_Q,
             output_tokens_Q=generated.output_tokens_Q,
             truncated_Q=generated.truncated_Q,
         )

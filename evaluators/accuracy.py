@@ -1,19 +1,23 @@
-"""Accuracy with its uncertainty, over everything and by task, answer kind and domain."""
+"""Accuracy with its uncertainty, over everything and by task, answer kind, domain and length of the prompt."""
 
 from __future__ import annotations
 
 import math
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from statistics import NormalDist
 
 import numpy as np
+from numpy.typing import NDArray
 
 from curricula.types import Bools, Ints
 
 
-def wilson(successes: int, n: int, confidence: float = 0.95) -> tuple[float, float]:
+def wilson(successes: float, n: int, confidence: float = 0.95) -> tuple[float, float]:
     """The score interval of a share, in [0, 1]; (0, 1) where n is 0.
+
+    `successes` may be the sum of n values in [0, 1]: none of them of that mean vary more than successes and failures
+    do, so that the interval of their mean is wide enough, and often wider than needed.
 
     Wilson (1927), Probable inference, the law of succession, and statistical inference, JASA 22, 209-212. Unlike the
     normal approximation it keeps its coverage for shares near 0 and 1 and for small n.
@@ -41,6 +45,34 @@ def wilson(successes: int, n: int, confidence: float = 0.95) -> tuple[float, flo
     return low, high
 
 
+@dataclass(frozen=True, kw_only=True)
+class Mean:
+    """The mean of values in [0, 1], one a question.
+
+    Example:
+        Mean(value=0.8, ci95=(0.49, 0.94), n=10)
+    """
+
+    value: float
+    ci95: tuple[float, float]  # Wilson's, which is never too narrow for such values
+    n: int
+
+
+def mean_of(values: Sequence[float]) -> Mean:
+    """The mean over questions, with its interval.
+
+    Raises:
+        ValueError: there are none, or one lies outside [0, 1].
+    """
+    if len(values) == 0:
+        raise ValueError("no values to take the mean of")
+    for value in values:
+        if not 0.0 <= value <= 1.0:
+            raise ValueError(f"a value of a question must lie in [0, 1], got {value}")
+    total = min(math.fsum(values), float(len(values)))
+    return Mean(value=total / len(values), ci95=wilson(total, len(values)), n=len(values))
+
+
 @dataclass(frozen=True, kw_only=True, eq=False)
 class Outputs:
     """Graded generations of N questions.
@@ -56,10 +88,14 @@ class Outputs:
     task_N: tuple[str, ...]
     kind_N: tuple[str, ...]
     domain_N: tuple[str, ...]
+    graded_N: Bools | None = None  # all where None; what was not graded is in no accuracy
+    parsed_N: Bools | None = None  # gives an answer; all where None
+    prompt_chars_N: Ints | None = None  # no bands of prompt length where None
 
     def __post_init__(self) -> None:
         columns = (self.output_tokens_N, self.truncated_N, self.task_N, self.kind_N, self.domain_N)
-        lengths = [len(self.correct_N), *(len(column) for column in columns)]
+        optional = (self.graded_N, self.parsed_N, self.prompt_chars_N)
+        lengths = [len(column) for column in (self.correct_N, *columns, *optional) if column is not None]
         if len(set(lengths)) > 1:
             raise ValueError(f"the columns of Outputs must be of one length, got {lengths}")
 
@@ -72,14 +108,20 @@ class Score:
     """Accuracy over a group of questions, and what the answers took.
 
     Example:
-        Score(accuracy=0.8, ci95=(0.49, 0.94), n=10, mean_output_tokens=12.5, truncated=0.0)
+        Score(accuracy=0.8, ci95=(0.49, 0.94), n=10, mean_output_tokens=12.5, truncated=0.0, ungraded=1,
+              p90_output_tokens=20.0, unparsable=0.0, right_output_tokens=12.0, wrong_output_tokens=14.5)
     """
 
-    accuracy: float
+    accuracy: float  # of those graded; 0 where none was, with an interval from 0 to 1
     ci95: tuple[float, float]  # Wilson
-    n: int
-    mean_output_tokens: float
+    n: int  # questions graded
+    mean_output_tokens: float  # of all generations, as are the next rows but the last two
     truncated: float  # share of the generations stopped by the token limit
+    ungraded: int = 0  # questions beside n whose grading raised, hung or was stopped
+    p90_output_tokens: float | None = None  # that 90% of the outputs do not exceed; None in an early summary
+    unparsable: float | None = None  # share of the generations that give no answer; None in an early summary
+    right_output_tokens: float | None = None  # mean of the right answers; None where there is none
+    wrong_output_tokens: float | None = None  # mean of the wrong answers; None where there is none
 
     def to_json(self) -> dict[str, object]:
         """Plain data, as `from_json` reads it."""
@@ -89,6 +131,11 @@ class Score:
             "n": self.n,
             "mean_output_tokens": self.mean_output_tokens,
             "truncated": self.truncated,
+            "ungraded": self.ungraded,
+            "p90_output_tokens": self.p90_output_tokens,
+            "unparsable": self.unparsable,
+            "right_output_tokens": self.right_output_tokens,
+            "wrong_output_tokens": self.wrong_output_tokens,
         }
 
     @classmethod
@@ -103,27 +150,43 @@ class Score:
         if not isinstance(interval, list | tuple) or len(interval) != 2:
             raise ValueError(f"{where}.ci95 must be a pair of numbers, got {interval!r}")
         low, high = (_number(bound, f"{where}.ci95") for bound in interval)
+        optional = {
+            name: None if fields.get(name) is None else _number(fields[name], f"{where}.{name}")
+            for name in ("p90_output_tokens", "unparsable", "right_output_tokens", "wrong_output_tokens")
+        }
         return cls(
             accuracy=_number(fields.get("accuracy"), f"{where}.accuracy"),
             ci95=(low, high),
             n=int(_number(fields.get("n"), f"{where}.n")),
             mean_output_tokens=_number(fields.get("mean_output_tokens"), f"{where}.mean_output_tokens"),
             truncated=_number(fields.get("truncated"), f"{where}.truncated"),
+            ungraded=int(_number(fields.get("ungraded", 0), f"{where}.ungraded")),
+            **optional,
         )
 
 
 @dataclass(frozen=True, kw_only=True)
 class Scores:
-    """A split's score: overall, pooled over its questions, and by group; groups in alphabetical order."""
+    """A split's score: overall, pooled over its questions, and by group; groups in alphabetical order.
+
+    Prompt length stands for difficulty, which a corpus does not say: quarters of the split's own questions, by
+    characters, from the shortest; fewer where many prompts are of one length.
+    """
 
     overall: Score
     by_task: Mapping[str, Score]
     by_kind: Mapping[str, Score]
     by_domain: Mapping[str, Score]
+    by_prompt_chars: Mapping[str, Score] = field(default_factory=dict)  # empty in an early summary
 
     def to_json(self) -> dict[str, object]:
-        """The overall fields, and `by_task`, `by_kind` and `by_domain` as mappings of the same fields."""
-        groups = {"by_task": self.by_task, "by_kind": self.by_kind, "by_domain": self.by_domain}
+        """The overall fields, and `by_task`, `by_kind` and so on as mappings of the same fields."""
+        groups = {
+            "by_task": self.by_task,
+            "by_kind": self.by_kind,
+            "by_domain": self.by_domain,
+            "by_prompt_chars": self.by_prompt_chars,
+        }
         return self.overall.to_json() | {
             name: {key: score.to_json() for key, score in group.items()} for name, group in groups.items()
         }
@@ -136,14 +199,23 @@ class Scores:
             ValueError: a field is missing or is not a number.
         """
         fields = _mapping(data, where)
-        by_task, by_kind, by_domain = (
+        by_task, by_kind, by_domain, by_prompt_chars = (
             {
                 str(key): Score.from_json(score, f"{where}.{name}.{key}")
-                for key, score in _mapping(fields.get(name), f"{where}.{name}").items()
+                for key, score in _mapping(groups, f"{where}.{name}").items()
             }
-            for name in ("by_task", "by_kind", "by_domain")
+            for name, groups in (
+                *((name, fields.get(name)) for name in ("by_task", "by_kind", "by_domain")),
+                ("by_prompt_chars", fields.get("by_prompt_chars", {})),
+            )
         )
-        return cls(overall=Score.from_json(fields, where), by_task=by_task, by_kind=by_kind, by_domain=by_domain)
+        return cls(
+            overall=Score.from_json(fields, where),
+            by_task=by_task,
+            by_kind=by_kind,
+            by_domain=by_domain,
+            by_prompt_chars=by_prompt_chars,
+        )
 
 
 def score(outputs: Outputs) -> Scores:
@@ -159,7 +231,22 @@ def score(outputs: Outputs) -> Scores:
         by_task=_by(outputs, outputs.task_N),
         by_kind=_by(outputs, outputs.kind_N),
         by_domain=_by(outputs, outputs.domain_N),
+        by_prompt_chars={} if outputs.prompt_chars_N is None else _by(outputs, length_bands(outputs.prompt_chars_N)),
     )
+
+
+def length_bands(chars_N: Ints) -> tuple[str, ...]:
+    """The quarter of the prompts that each belongs to, by its length; prompts of one length share a band.
+
+    Example:
+        >>> length_bands(np.array([8, 9, 12, 40], dtype=np.int32))[0]
+        '1: 8 to 8 characters'
+    """
+    edges = np.unique(np.quantile(chars_N, (0.25, 0.5, 0.75, 1.0), method="inverted_cdf"))
+    band_N = np.searchsorted(edges, chars_N)  # the first edge that is not exceeded
+    spans = [(chars_N[band_N == band].min(), chars_N[band_N == band].max()) for band in range(len(edges))]
+    names = [f"{band}: {low} to {high} characters" for band, (low, high) in enumerate(spans, start=1)]
+    return tuple(names[band] for band in band_N)
 
 
 def _by(outputs: Outputs, group_N: Sequence[str]) -> dict[str, Score]:
@@ -167,15 +254,27 @@ def _by(outputs: Outputs, group_N: Sequence[str]) -> dict[str, Score]:
     return {str(name): _score(outputs, np.flatnonzero(names == name)) for name in np.unique(names)}
 
 
-def _score(outputs: Outputs, rows: np.ndarray) -> Score:
-    successes = int(np.count_nonzero(outputs.correct_N[rows]))
+def _score(outputs: Outputs, rows: NDArray[np.intp]) -> Score:
+    graded = np.ones(len(rows), dtype=bool) if outputs.graded_N is None else outputs.graded_N[rows]
+    right = outputs.correct_N[rows] & graded
+    tokens = outputs.output_tokens_N[rows]
+    n, successes = int(graded.sum()), int(right.sum())
     return Score(
-        accuracy=successes / len(rows),
-        ci95=wilson(successes, len(rows)),
-        n=len(rows),
-        mean_output_tokens=float(np.mean(outputs.output_tokens_N[rows])),
+        accuracy=successes / n if n else 0.0,
+        ci95=wilson(successes, n),
+        n=n,
+        mean_output_tokens=float(np.mean(tokens)),
         truncated=float(np.mean(outputs.truncated_N[rows])),
+        ungraded=len(rows) - n,
+        p90_output_tokens=float(np.quantile(tokens, 0.9, method="inverted_cdf")),
+        unparsable=0.0 if outputs.parsed_N is None else float(np.mean(~outputs.parsed_N[rows])),
+        right_output_tokens=_mean_or_none(tokens[right]),
+        wrong_output_tokens=_mean_or_none(tokens[graded & ~right]),
     )
+
+
+def _mean_or_none(tokens: Ints) -> float | None:
+    return float(np.mean(tokens)) if len(tokens) else None
 
 
 def _mapping(data: object, where: str) -> Mapping[object, object]:

@@ -131,10 +131,10 @@ def same_choice(given: str, reference: str, choices: tuple[str, ...]) -> bool:
     Raises:
         ValueError: the reference is neither the letter nor the text of one of `choices`.
     """
-    right = _choice_index(reference, choices)
+    right = choice_index(reference, choices)
     if right is None:
         raise ValueError(f"answer {reference!r} is neither the letter nor the text of one of the choices {choices}")
-    return _choice_index(given, choices) == right
+    return choice_index(given, choices) == right
 
 
 def same_answer(given: str, reference: str) -> bool:
@@ -251,7 +251,7 @@ def _letter(text: str) -> str | None:
     return (first["closed"] or first["open"]).upper() if first is not None else None
 
 
-def _choice_index(text: str, choices: tuple[str, ...]) -> int | None:
+def choice_index(text: str, choices: tuple[str, ...]) -> int | None:
     """Position of the choice that a piece of text names: one letter, or exact text, or a letter before text."""
     folded = [_folded(choice) for choice in choices]
     if len(text) > 1 and _folded(text) in folded:

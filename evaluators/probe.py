@@ -1,4 +1,4 @@
-"""From what a student wrote to outcomes: grading answers, and putting a probe's parts together."""
+"""From graded answers to outcomes: the columns of a score, and a probe's parts put together."""
 
 from __future__ import annotations
 
@@ -11,7 +11,6 @@ from numpy.typing import NDArray
 from curricula.corpus import Corpus
 from curricula.types import AnswerKind, ProbeMode, ProbeOutcomes
 from evaluators.accuracy import Outputs
-from evaluators.answers import is_correct
 
 
 @dataclass(frozen=True, kw_only=True, eq=False)
@@ -20,29 +19,27 @@ class Answers:
 
     example_Q: NDArray[np.int64]
     text_Q: tuple[str, ...]
-    correct_Q: NDArray[np.bool_]
+    correct_Q: NDArray[np.bool_]  # False where ungraded
+    parsed_Q: NDArray[np.bool_]
+    ungraded_Q: tuple[str, ...]  # why it could not be graded; "" where it was
     output_tokens_Q: NDArray[np.int32]
     truncated_Q: NDArray[np.bool_]
 
 
-def grade(corpus: Corpus, example_Q: Sequence[int], text_Q: Sequence[str]) -> NDArray[np.bool_]:
-    """Whether each text answers its corpus example."""
-    columns = corpus.examples.select(["answer", "kind", "choices"]).take(list(example_Q)).to_pydict()
-    graded = zip(text_Q, columns["answer"], columns["kind"], columns["choices"], strict=True)
-    return np.array([is_correct(text, answer, kind, choices) for text, answer, kind, choices in graded], dtype=bool)
-
-
 def outputs(corpus: Corpus, answers: Answers) -> Outputs:
     """Graded answers with the columns that accuracies are told apart by."""
-    columns = corpus.examples.select(["task", "kind", "domain"]).take(answers.example_Q).to_pydict()
+    columns = corpus.examples.select(["task", "kind", "domain", "prompt"]).take(answers.example_Q).to_pydict()
     kinds: list[AnswerKind] = columns["kind"]
     return Outputs(
         correct_N=answers.correct_Q,
+        graded_N=np.array([not why for why in answers.ungraded_Q], dtype=bool),
+        parsed_N=answers.parsed_Q,
         output_tokens_N=answers.output_tokens_Q,
         truncated_N=answers.truncated_Q,
         task_N=tuple(columns["task"]),
         kind_N=tuple(kinds),
         domain_N=tuple(columns["domain"]),
+        prompt_chars_N=np.array([len(prompt) for prompt in columns["prompt"]], dtype=np.int32),
     )
 
 
@@ -51,7 +48,7 @@ def assemble(
     generated: Sequence[tuple[ProbeMode, NDArray[np.int32], Answers]],
     forced: Sequence[tuple[str, NDArray[np.int32], NDArray[np.float64], NDArray[np.bool_]]],
 ) -> ProbeOutcomes:
-    """One table of outcomes.
+    """One table of outcomes. An answer that could not be graded counts as not solved.
 
     Args:
         generated: (mode, rows of the probe table, their graded answers).

@@ -7,19 +7,26 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from dataclasses import replace
+from typing import Literal
 
 from curricula.rendering import THINK_CLOSE, THINK_OPEN, holds_answer
 from curricula.sieve import EMPTIED
 from curricula.stream.intake import Drop, Intake
 from curricula.types import AnswerKind, Example, Target, Verdict
 from evaluators.answers import bare, find_answer, is_number, same_choice, same_number, same_text
-from evaluators.mathematics.checker import Mathematics, looks_mathematical
-from evaluators.mathematics.expressions import Judgement
+from evaluators.mathematics.checker import Comparison, Mathematics, looks_mathematical
 
 SHOWN_CHARS = 60
 FAULTS: dict[Verdict, str] = {"wrong": "wrong answer", "no_answer": "no answer"}
 """What the reason of a dropped target says behind its supervision."""
-_OF_MATHEMATICS: dict[Judgement, Verdict] = {"same": "math", "different": "wrong", "undecided": "unchecked"}
+Judged = Verdict | Literal["stopped"]
+"""A verdict, or that mathematics went out of its bounds before it came to one."""
+_OF_MATHEMATICS: dict[Comparison, Judged] = {
+    "same": "math",
+    "different": "wrong",
+    "undecided": "unchecked",
+    "stopped": "stopped",
+}
 
 
 def verdict(
@@ -34,8 +41,8 @@ def verdict(
 
     `exact`, `numeric`, `choice` and `math` say by which rule it was found right; `no_answer` that it gives none, as
     where a think block is never closed; `wrong` that it gives another. `unchecked` is what no rule could decide: two
-    answers of which one looks like mathematics that cannot be compared for sure, or without `mathematics` at all; or a
-    last line of prose, marked by nothing, that holds the answer somewhere.
+    answers of which one looks like mathematics that cannot be compared for sure, or within bounds, or without
+    `mathematics` at all; or a last line of prose, marked by nothing, that holds the answer somewhere.
 
     Raises:
         ValueError: a choice's reference is neither the letter nor the text of one of `choices`.
@@ -45,13 +52,31 @@ def verdict(
         >>> verdict("<think>3+4=7</think>The answer is 7.0", "7", "open")
         'numeric'
     """
+    judged = judge(text, answer, kind, choices, mathematics=mathematics)
+    return "unchecked" if judged == "stopped" else judged
+
+
+def judge(
+    text: str,
+    answer: str,
+    kind: AnswerKind,
+    choices: tuple[str, ...] = (),
+    *,
+    mathematics: Mathematics | None = None,
+) -> Judged:
+    """The verdict on a text, which tells a comparison that was stopped from one that cannot be decided.
+
+    Raises:
+        ValueError: as `verdict` does.
+        OSError: as `verdict` does.
+    """
     rest = text.rpartition(THINK_CLOSE)[2]
     if kind == "open" and rest.strip() == answer and THINK_OPEN not in rest:
         return "exact"
     given = find_answer(text, kind)
     if kind == "choice":
         same = same_choice("" if given is None else given.text, answer, choices)
-        judged: Verdict = "wrong" if given is None or not same else "exact" if given.text == answer else "choice"
+        judged: Judged = "wrong" if given is None or not same else "exact" if given.text == answer else "choice"
     else:
         judged = "wrong" if given is None else _open(given.text, answer, mathematics)
     if given is None:
@@ -61,7 +86,7 @@ def verdict(
     return judged
 
 
-def _open(given: str, answer: str, mathematics: Mathematics | None) -> Verdict:
+def _open(given: str, answer: str, mathematics: Mathematics | None) -> Judged:
     if given == answer:
         return "exact"
     same = same_number(given, answer)

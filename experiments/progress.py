@@ -25,6 +25,7 @@ from experiments.summary import (
     seconds_text,
     share_text,
     spend_text,
+    tokens_text,
 )
 
 POLL_SECONDS = 0.5
@@ -154,7 +155,7 @@ def final_table(summary: Mapping[str, object]) -> Table:
         caption_justify="left",
     )
     table.add_column(split)
-    for name in ("accuracy [95%]", "n", "output tokens", "cut off"):
+    for name in ("accuracy [95%]", "n", "output tokens", "90% at most", "cut off", "no answer"):
         table.add_column(name, justify="right")
     for group in (scores.by_task, scores.by_kind, scores.by_domain):
         for name, score in group.items():
@@ -167,6 +168,8 @@ def final_table(summary: Mapping[str, object]) -> Table:
 def _notes(run: Summary) -> list[str]:
     """What the table does not hold: the mix in both readings, and whether the classifier knew in advance."""
     notes = [f"{purpose}: {spend_text(spend)}" for purpose, spend in run.spent_by_purpose.items() if spend.flops]
+    if run.final is not None and (ungraded := run.final[1].overall.ungraded):
+        notes.append(f"{ungraded:,} answers could not be graded and are in no accuracy ({run.final[0]}.jsonl says why)")
     if made := sum(flops for purpose, flops in run.charges.items() if purpose not in BUDGET_PURPOSES):
         both = flops_text(run.spent_flops + made)
         notes.append(f"making the targets trained on took {flops_text(made)} FLOPs beside the budget; with them {both}")
@@ -184,7 +187,8 @@ def _notes(run: Summary) -> list[str]:
 
 def _cells(name: str, score: Score) -> list[RenderableType]:
     texts = [accuracy_text(score.accuracy, score.ci95), str(score.n), f"{score.mean_output_tokens:.1f}"]
-    return [Text(name), *texts, share_text(score.truncated)]
+    unparsable = "" if score.unparsable is None else share_text(score.unparsable)
+    return [Text(name), *texts, tokens_text(score.p90_output_tokens), share_text(score.truncated), unparsable]
 
 
 def _spent(snapshot: Snapshot) -> float:

@@ -30,6 +30,7 @@ from experiments.summary import (
     seconds_text,
     share_text,
     summary_so_far,
+    tokens_text,
 )
 
 
@@ -99,6 +100,7 @@ def report_html(
     )
 
 
+_OF_OUTPUTS = ("output tokens", "90% have at most", "right ones", "wrong ones", "cut off", "no answer")
 _PROBES_NOTE = (
     "Share solved when the student decodes freely and chooses whether to think. The heavy line pools all tasks; its "
     "band is the 95% interval of one probe."
@@ -119,10 +121,13 @@ def _cards(run: Summary, results: Sequence[StageResult], *, finished: bool) -> s
             (
                 f"accuracy on {split}",
                 f"{100 * scores.overall.accuracy:.1f}%",
-                f"95% interval {100 * low:.1f} to {100 * high:.1f}%, n = {scores.overall.n}",
+                f"95% interval {100 * low:.1f} to {100 * high:.1f}%, n = {scores.overall.n}"
+                + (f", {scores.overall.ungraded} ungraded" if scores.overall.ungraded else ""),
             )
         )
         cut = f"{share_text(scores.overall.truncated)} cut off at the limit"
+        if scores.overall.p90_output_tokens is not None:
+            cut = f"at most {scores.overall.p90_output_tokens:.0f} in 90% of the answers; {cut}"
         cards.append(("mean output tokens", f"{scores.overall.mean_output_tokens:.1f}", cut))
     of_budget = part_text(run.spent, run.total, run.unit)
     cards.append(("budget spent", share_text(run.spent / run.total), of_budget))
@@ -185,19 +190,23 @@ def _score_table(run: Summary) -> str:
     for split, scores in (("test", run.test), ("dev", run.dev)):
         if scores is not None:
             groups = [*scores.by_task.items(), *scores.by_kind.items(), *scores.by_domain.items()]
+            groups += scores.by_prompt_chars.items()
             rows += [(split, "overall", scores.overall), *((split, name, score) for name, score in groups)]
     if not rows:
         return '<p class="none">The run has not been scored yet.</p>'
     return _table(
-        ("split", "group", "accuracy [95%]", "n", "output tokens", "cut off"),
+        (*("split", "group", "accuracy [95%]", "n", "ungraded"), *_OF_OUTPUTS),
         [
             (
                 split,
                 name,
                 accuracy_text(score.accuracy, score.ci95),
                 str(score.n),
+                str(score.ungraded),
                 f"{score.mean_output_tokens:.1f}",
+                *map(tokens_text, (score.p90_output_tokens, score.right_output_tokens, score.wrong_output_tokens)),
                 share_text(score.truncated),
+                "" if score.unparsable is None else share_text(score.unparsable),
             )
             for split, name, score in rows
         ],

@@ -189,6 +189,11 @@ def accuracy_text(accuracy: float, ci95: tuple[float, float]) -> str:
     return f"{100 * accuracy:.1f}% [{100 * ci95[0]:.1f}, {100 * ci95[1]:.1f}]"
 
 
+def tokens_text(mean_tokens: float | None) -> str:
+    """A mean number of tokens; nothing where there is none."""
+    return "" if mean_tokens is None else f"{mean_tokens:.1f}"
+
+
 def seconds_text(seconds: float) -> str:
     """A duration for people, in its two largest units.
 

@@ -2,15 +2,17 @@
 
 from __future__ import annotations
 
+import dataclasses
 import json
 import math
+from collections import Counter
 
 import numpy as np
 import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from evaluators.accuracy import Outputs, Scores, score, wilson
+from evaluators.accuracy import Outputs, Scores, length_bands, mean_of, score, wilson
 
 calm = settings(deadline=None, derandomize=True)
 counts = st.integers(0, 400).flatmap(lambda n: st.tuples(st.integers(0, n), st.just(n)))
@@ -25,6 +27,9 @@ def make_outputs(n: int = 60, seed: int = 0) -> Outputs:
         task_N=tuple(f"task {index}" for index in rng.integers(0, 4, n)),
         kind_N=tuple("choice" if choice else "open" for choice in rng.random(n) < 0.3),
         domain_N=tuple("transfer" if away else "in_domain" for away in rng.random(n) < 0.2),
+        graded_N=rng.random(n) < 0.8,
+        parsed_N=rng.random(n) < 0.9,
+        prompt_chars_N=rng.integers(5, 30, n).astype(np.int32),
     )
 
 
@@ -69,25 +74,73 @@ def test_impossible_counts_are_refused(successes: int, n: int, confidence: float
 def test_groups_agree_with_counting_row_by_row() -> None:
     outputs = make_outputs()
     scores = score(outputs)
+    assert outputs.graded_N is not None and outputs.parsed_N is not None
     for group_N, by in ((outputs.task_N, scores.by_task), (outputs.kind_N, scores.by_kind)):
         assert list(by) == sorted(set(group_N))
         for name, got in by.items():
             rows = [row for row, group in enumerate(group_N) if group == name]
-            solved = sum(bool(outputs.correct_N[row]) for row in rows)
-            assert got.n == len(rows)
-            assert got.accuracy == solved / len(rows)
-            assert got.ci95 == wilson(solved, len(rows))
-            assert got.mean_output_tokens == pytest.approx(
-                sum(outputs.output_tokens_N[row] for row in rows) / len(rows)
-            )
+            graded = [row for row in rows if outputs.graded_N[row]]
+            tokens = {
+                solved: [int(outputs.output_tokens_N[row]) for row in graded if outputs.correct_N[row] == solved]
+                for solved in (True, False)
+            }
+            assert (got.n, got.ungraded) == (len(graded), len(rows) - len(graded))
+            assert got.accuracy == len(tokens[True]) / len(graded)
+            assert got.ci95 == wilson(len(tokens[True]), len(graded))
+            lengths = sorted(int(outputs.output_tokens_N[row]) for row in rows)
+            assert got.mean_output_tokens == pytest.approx(sum(lengths) / len(rows))
+            assert got.p90_output_tokens == lengths[math.ceil(0.9 * len(rows)) - 1]
+            for mean, of_those in ((got.right_output_tokens, tokens[True]), (got.wrong_output_tokens, tokens[False])):
+                assert mean == pytest.approx(sum(of_those) / len(of_those))
             assert got.truncated == pytest.approx(sum(outputs.truncated_N[row] for row in rows) / len(rows))
-    assert sum(got.n for got in scores.by_domain.values()) == scores.overall.n == len(outputs)
-    assert scores.overall.accuracy == outputs.correct_N.mean()
+            assert got.unparsable == pytest.approx(sum(not outputs.parsed_N[row] for row in rows) / len(rows))
+    assert sum(got.n for got in scores.by_domain.values()) == scores.overall.n == outputs.graded_N.sum()
+    assert scores.overall.accuracy == outputs.correct_N[outputs.graded_N].mean()
+
+
+def test_bands_of_prompt_length_are_about_quarters_and_never_part_prompts_of_one_length() -> None:
+    chars_N = np.random.default_rng(1).permutation(100).astype(np.int32)
+    assert sorted(Counter(length_bands(chars_N)).items()) == [
+        ("1: 0 to 24 characters", 25),
+        ("2: 25 to 49 characters", 25),
+        ("3: 50 to 74 characters", 25),
+        ("4: 75 to 99 characters", 25),
+    ]
+    assert length_bands(np.array([9, 9, 9, 9, 30], dtype=np.int32)) == (
+        *("1: 9 to 9 characters",) * 4,
+        "2: 30 to 30 characters",
+    )
+
+
+def test_a_group_of_which_nothing_was_graded_claims_nothing() -> None:
+    nothing = dataclasses.replace(make_outputs(), graded_N=np.zeros(60, dtype=bool))
+    overall = score(nothing).overall
+    assert (overall.n, overall.ungraded, overall.ci95) == (0, 60, (0.0, 1.0))
+    assert overall.right_output_tokens is None and overall.wrong_output_tokens is None
+
+
+def test_a_mean_of_shares_has_an_interval_that_covers_it_often_enough() -> None:
+    rng = np.random.default_rng(2)
+    for alpha, beta in ((0.2, 0.1), (5.0, 1.0)):
+        means = [mean_of(rng.beta(alpha, beta, size=20).tolist()) for _ in range(500)]
+        truth = alpha / (alpha + beta)
+        assert np.mean([mean.ci95[0] <= truth <= mean.ci95[1] for mean in means]) > 0.92
+    assert mean_of([1.0] * 10).ci95 == wilson(10, 10)
+    with pytest.raises(ValueError, match="must lie in"):
+        mean_of([1.5])
 
 
 def test_scores_survive_json() -> None:
     scores = score(make_outputs())
     assert Scores.from_json(json.loads(json.dumps(scores.to_json()))) == scores
+
+
+def test_an_early_summary_is_read_with_what_it_has() -> None:
+    data = score(make_outputs()).to_json()
+    early = {name: data[name] for name in ("accuracy", "ci95", "n", "mean_output_tokens", "truncated")}
+    scores = Scores.from_json(early | {"by_task": {}, "by_kind": {}, "by_domain": {}})
+    assert scores.overall.accuracy == data["accuracy"]
+    assert scores.overall.p90_output_tokens is None
 
 
 def test_an_unreadable_score_is_named_by_its_place() -> None:

@@ -17,6 +17,8 @@ def test_generated_rows_have_tokens_and_forced_rows_losses() -> None:
         example_Q=np.array([40, 41]),
         text_Q=("7", "8"),
         correct_Q=np.array([True, False]),
+        parsed_Q=np.ones(2, dtype=bool),
+        ungraded_Q=("", "ValueError: no number in it"),
         output_tokens_Q=np.array([2, 3], dtype=np.int32),
         truncated_Q=np.zeros(2, dtype=bool),
     )
