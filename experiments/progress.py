@@ -25,7 +25,6 @@ from experiments.summary import (
     seconds_text,
     share_text,
     spend_text,
-    tokens_text,
 )
 
 POLL_SECONDS = 0.5
@@ -155,7 +154,8 @@ def final_table(summary: Mapping[str, object]) -> Table:
         caption_justify="left",
     )
     table.add_column(split)
-    for name in ("accuracy [95%]", "n", "output tokens", "90% at most", "cut off", "no answer"):
+    table.add_column("accuracy [95%]", justify="right", no_wrap=True)
+    for name in ("n", "output tokens", "90%", "cut off", "no answer"):
         table.add_column(name, justify="right")
     for group in (scores.by_task, scores.by_kind, scores.by_domain):
         for name, score in group.items():
@@ -187,8 +187,9 @@ def _notes(run: Summary) -> list[str]:
 
 def _cells(name: str, score: Score) -> list[RenderableType]:
     texts = [accuracy_text(score.accuracy, score.ci95), str(score.n), f"{score.mean_output_tokens:.1f}"]
+    most = "" if score.p90_output_tokens is None else f"{score.p90_output_tokens:.0f}"
     unparsable = "" if score.unparsable is None else share_text(score.unparsable)
-    return [Text(name), *texts, tokens_text(score.p90_output_tokens), share_text(score.truncated), unparsable]
+    return [Text(name), *texts, most, share_text(score.truncated), unparsable]
 
 
 def _spent(snapshot: Snapshot) -> float:
