@@ -12,7 +12,6 @@ A folder whose run ended before its first stage was recorded (a refused plan, a 
 
 from __future__ import annotations
 
-import fcntl
 import json
 import os
 import shutil
@@ -28,6 +27,7 @@ import yaml
 from controller.config import Json, differing_fields, fingerprint
 from controller.controller import kept_checkpoints
 from controller.encoding import arrays_digest, decode, encode, row_arrays
+from controller.files import InUseError, take_lock, write_whole
 from curricula.types import Purpose, StageResult
 
 STAGES, TIMINGS, CONFIG, IDENTITY, SUMMARY, LOCK = (
@@ -87,16 +87,15 @@ class RunFolder:
         if not resume:
             _refuse_taken(folder)
         folder.mkdir(parents=True, exist_ok=True)
-        lock = (folder / LOCK).open("a+")
         try:
-            fcntl.flock(lock, fcntl.LOCK_EX | fcntl.LOCK_NB)  # the kernel drops it when the process ends, however
+            lock = take_lock(folder / LOCK)
+        except InUseError as error:
+            raise RunFolderError(str(error)) from None
+        try:
             if not resume:
                 _refuse_taken(folder)  # again: a run may have come and gone before the lock was ours
                 _delete_others(folder, [LOCK, IDENTITY])
                 (folder / IDENTITY).unlink(missing_ok=True)  # last: without it the rest would pass for another's
-        except BlockingIOError:
-            lock.close()
-            raise RunFolderError(f"{folder} is in use by another process; wait for it, or name another") from None
         except (RunFolderError, OSError):
             lock.close()
             raise
@@ -119,9 +118,9 @@ class RunFolder:
                 fields = "; ".join(differing_fields(identity, theirs))
                 raise RunFolderError(f"{self.folder} holds a run of another configuration: {fields}")
         else:
-            _write(path, json.dumps(dict(identity), indent=1, sort_keys=True))
+            write_whole(path, json.dumps(dict(identity), indent=1, sort_keys=True))
         if not (self.folder / CONFIG).exists():
-            _write(self.folder / CONFIG, yaml.safe_dump(dict(config), sort_keys=False))
+            write_whole(self.folder / CONFIG, yaml.safe_dump(dict(config), sort_keys=False))
         (self.folder / "plans").mkdir(exist_ok=True)
 
     def append(self, results: Iterable[StageResult], seconds: Sequence[Mapping[Purpose, float]]) -> None:
@@ -173,7 +172,7 @@ class RunFolder:
             kept = kept[: -len(names)]
         for name, lines in ((STAGES, kept), (TIMINGS, _whole_lines(self.folder / TIMINGS))):
             if (self.folder / name).exists():
-                _write(self.folder / name, "".join(lines))
+                write_whole(self.folder / name, "".join(lines))
         history = tuple(_load_result(self.folder, json.loads(line)) for line in kept)
         _delete_others(self.folder / "plans", [f"{result.checkpoint}.npz" for result in history])
         self.retain(kept_checkpoints(history))
@@ -197,7 +196,7 @@ class RunFolder:
 
     def write_summary(self, summary: Mapping[str, Json]) -> None:
         """Write summary.json."""
-        _write(self.folder / SUMMARY, json.dumps(dict(summary), indent=1))
+        write_whole(self.folder / SUMMARY, json.dumps(dict(summary), indent=1))
 
 
 def read_run(folder: Path) -> RunRecord:
@@ -287,13 +286,3 @@ def _delete_others(folder: Path, names: Sequence[str]) -> None:
             shutil.rmtree(doomed)
         else:
             path.unlink()
-
-
-def _write(path: Path, text: str) -> None:
-    """Write aside, flush to disk, rename."""
-    aside = path.with_name(f".{path.name}.aside")
-    with aside.open("w", encoding="utf-8") as file:
-        file.write(text)
-        file.flush()
-        os.fsync(file.fileno())
-    os.replace(aside, path)

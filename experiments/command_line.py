@@ -136,7 +136,7 @@ def diagnose(given: Sequence[str], message: str, flags: Sequence[str], *, defaul
         if wrong := _wrong_file(Path(path), fields):
             return wrong
     class_path, policy_fields = _given_policy(given, default_policy)
-    wrong = _wrong_policy(class_path, policy_fields) if POLICY in flags else None
+    wrong = wrong_policy(class_path, policy_fields) if POLICY in flags else None
     return wrong or one_line(message, flags, class_path)
 
 
@@ -243,8 +243,8 @@ def _spelled(policy: object) -> tuple[str, list[str]]:
     return str(policy.get("class_path", "")), [str(name) for name in inside] if isinstance(inside, Mapping) else []
 
 
-def _wrong_policy(class_path: str, fields: Sequence[str]) -> str | None:
-    """What is wrong with a policy's name, or with the names of its fields."""
+def wrong_policy(class_path: str, fields: Sequence[str], *, field_flag: str = f"{POLICY}.") -> str | None:
+    """What is wrong with a policy's name, or with the names of its fields, given as `field_flag` and a name."""
     if not class_path:
         return None
     kind = policy_class(class_path)
@@ -259,7 +259,7 @@ def _wrong_policy(class_path: str, fields: Sequence[str]) -> str | None:
         if item.init and open_ended and item.name not in fields:
             comment = field_comments(kind).get(item.name, "")
             hint = f" ({comment})" if comment else ""
-            return f"policy {kind.__name__} needs {POLICY}.{item.name}{hint}; its fields are {', '.join(valid)}"
+            return f"policy {kind.__name__} needs {field_flag}{item.name}{hint}; its fields are {', '.join(valid)}"
     return None
 
 
