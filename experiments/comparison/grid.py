@@ -1,7 +1,7 @@
 """The grid of a comparison: policies with their fields, corpora, students, budgets and seeds, and its cells.
 
 A policy is spelled `Name` or `Name(field=value, field=value)`, with Name as experiments.adaptive takes it and values
-as YAML: `Fixed(supervision=compressed:steps@0.3), Mixed(supervisions=[answer, reasoning])`.
+as YAML: `Fixed(supervision=compressed:steps@0.3), Staged(stages=[[answer, 0.5], [reasoning, 0.5]])`.
 """
 
 from __future__ import annotations
@@ -146,8 +146,8 @@ def split_outside(text: str, separator: str = ",") -> list[str]:
     """The parts of a text between separators that stand outside brackets and quotes, without space around them.
 
     Example:
-        >>> split_outside("Adaptive, Mixed(supervisions=[answer, reasoning], slices=2)")
-        ['Adaptive', 'Mixed(supervisions=[answer, reasoning], slices=2)']
+        >>> split_outside("Adaptive, Staged(stages=[[answer, 1.0]], slices=2)")
+        ['Adaptive', 'Staged(stages=[[answer, 1.0]], slices=2)']
 
     Raises:
         ValueError: a bracket or quote is not closed, or closes what was not opened.
@@ -204,8 +204,9 @@ def _parts(name: str, given: str | Sequence[object]) -> list[object]:
 
 def _values(name: str, given: str | Sequence[object], read: Callable[[str], Item], what: str) -> list[Item]:
     """The values of an axis, each once."""
+    parts = _parts(name, given)
     try:
-        return list(dict.fromkeys(read(str(part)) for part in _parts(name, given)))
+        return list(dict.fromkeys(read(str(part)) for part in parts))
     except (ValueError, OverflowError):
         raise ValueError(f"--{name}: expected {what} with commas between, got {given!r}") from None
 

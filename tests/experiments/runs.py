@@ -38,12 +38,14 @@ def write_corpus(path: Path, *, examples: int = 400, supervisions: Sequence[str]
     return path
 
 
-def start(flags: Sequence[str], *, output: Path, modules: Path = ROOT) -> subprocess.Popen[bytes]:
-    """`python -m experiments.adaptive` with these flags; its output goes to `output`.out and `output`.err."""
+def start(
+    flags: Sequence[str], *, output: Path, modules: Path = ROOT, command: str = "experiments.adaptive"
+) -> subprocess.Popen[bytes]:
+    """`python -m` this command with these flags; its output goes to `output`.out and `output`.err."""
     environment = {**os.environ, "PYTHONPATH": os.pathsep.join([str(ROOT), str(modules)])}
     with output.with_suffix(".out").open("wb") as out, output.with_suffix(".err").open("wb") as err:
         return subprocess.Popen(
-            [sys.executable, "-m", "experiments.adaptive", *flags], cwd=ROOT, env=environment, stdout=out, stderr=err
+            [sys.executable, "-m", command, *flags], cwd=ROOT, env=environment, stdout=out, stderr=err
         )
 
 
