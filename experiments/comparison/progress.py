@@ -65,9 +65,8 @@ class CellTable:
             title=f"{self._there + len(self._ended) - failed} of {self._total} cells done, {len(self._running)} "
             f"running, {left} waiting, {failed} failed",
             title_justify="left",
+            show_header=False,
         )
-        table.add_column("cell")
-        table.add_column("", overflow="ellipsis")
         for cell in self._ended[-LAST_ROWS:]:
             table.add_row(Text(cell_text(cell)), Text(outcome_text(self._record.rows[cell])))
         table.add_section()
@@ -100,7 +99,7 @@ def final_tables(cells: Sequence[Cell], rows: Sequence[Row]) -> list[Table]:
 
 def cell_text(cell: Cell) -> str:
     """A cell in one line."""
-    return f"{cell.corpus} {cell.student} {flops_text(cell.total_flops)} {cell.policy} seed {cell.seed}"
+    return f"{Path(cell.corpus).name} {cell.student} {flops_text(cell.total_flops)} {cell.policy} seed {cell.seed}"
 
 
 def outcome_text(row: Row) -> str:

@@ -4,24 +4,27 @@ from __future__ import annotations
 
 import json
 import signal
+from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
+import ray
 
 from experiments.compare import main
 from tests.experiments.runs import stages, start, wait_until, write_corpus
 
 
 @pytest.fixture(scope="module")
-def flags(tmp_path_factory: pytest.TempPathFactory) -> list[str]:
+def flags(tmp_path_factory: pytest.TempPathFactory) -> Iterator[list[str]]:
     """Two policies x two seeds, each run a second of training."""
     folder = tmp_path_factory.mktemp("compare")
     corpus = write_corpus(folder / "corpus.jsonl", supervisions=("answer", "compressed"))
-    return [
+    yield [
         *("--policies", "Fixed(supervision=answer, slices=3), Fixed(supervision=compressed, slices=3)"),
         *("--corpora", str(corpus), "--students", "tiny-0.2m", "--budgets", "1e10", "--seeds", "0,1"),
         *("--max_output_tokens", "40", "--eval_examples", "10", "--threads", "1", "--cache_dir", str(folder / "cache")),
     ]
+    ray.shutdown()
 
 
 def test_killed_and_run_again_it_comes_to_the_same(flags: list[str], tmp_path: Path) -> None:
