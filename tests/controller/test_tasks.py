@@ -10,6 +10,7 @@ from pathlib import Path
 
 import pytest
 import ray
+from ray.actor import ActorClass, ActorHandle
 
 from controller.tasks import Failure, Task, run_tasks
 
@@ -24,15 +25,22 @@ def cluster() -> Iterator[None]:
     ray.shutdown()
 
 
+class Process:
+    """An actor of a run."""
+
+    def pid(self) -> int:
+        """Of this process."""
+        return os.getpid()
+
+
 def _crew(mark: Path, *, workers: int, threads: int) -> str:
     """A run: actors that take cores of their own, and a note of when all of them had theirs, and when they ended."""
-
-    class Worker:
-        def pid(self) -> int:
-            return os.getpid()
-
-    remote = ray.remote(Worker)
-    actors = [remote.options(num_cpus=threads).remote() for _ in range(workers)]
+    actors: list[ActorHandle[Process]] = []
+    for _ in range(workers):
+        kind: ActorClass[Process] = ray.remote(num_cpus=threads)(Process)
+        actor = kind.remote()
+        assert isinstance(actor, ActorHandle)
+        actors.append(actor)
     pids = ray.get([actor.pid.remote() for actor in actors])
     began = time.monotonic()
     for actor in actors:
