@@ -59,7 +59,7 @@ class RunConfig:
     )
     max_output_tokens: int | None = None  # cap of an answer, in tokens; the longest target's where none
     step_tokens: int | None = None  # unpadded tokens of one optimizer step; by the student's size where none
-    micro_batch_tokens: int | None = None  # padded positions computed at once; by the student's size where none
+    micro_batch_tokens: int | None = None  # tokens computed at once; by the student's size where none
     lora_rank: int | None = None  # of adapters on all linear layers, the rest frozen; everything is trained where none
     lora_alpha: float | None = None  # adapters count lora_alpha / lora_rank; 32 where none
     precision: Precision | None = None  # of training's products; bf16 on a GPU, fp32 on a CPU, where none

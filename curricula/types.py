@@ -293,7 +293,7 @@ class TrainingLoss:
     examples: int  # drawn; one drawn twice counts twice
     supervised_tokens: int
     loss: float  # nats per supervised token, mean over the stage
-    flops: int  # its share of the stage's train charge, padding split by positions
+    flops: int  # its share of the stage's train charge, split by positions
 
 
 @dataclass(frozen=True, kw_only=True, eq=False)

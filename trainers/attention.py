@@ -12,10 +12,9 @@ Legend: T packed positions, B rows, L positions of the longest row of a group, A
 from __future__ import annotations
 
 import functools
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass
-from typing import Protocol
 
 import torch
 from torch.nn.attention.varlen import varlen_attn
@@ -46,18 +45,11 @@ class Packing:
     place_T: torch.Tensor  # of each packed position in the groups' outputs, one group after another
 
 
-class _Dense(Protocol):
-    def __call__(
-        self,
-        module: torch.nn.Module,
-        query: torch.Tensor,
-        key: torch.Tensor,
-        value: torch.Tensor,
-        attention_mask: torch.Tensor | None,
-        *,
-        scaling: float | None,
-        softcap: float | None,
-    ) -> tuple[torch.Tensor, torch.Tensor | None]: ...
+Dense = Callable[
+    [torch.nn.Module, torch.Tensor, torch.Tensor, torch.Tensor, torch.Tensor | None, float | None, float | None],
+    torch.Tensor,
+]
+"""(module, (B, A, L, W) queries, (B, K, L, W) keys, values, who sees whom (L, L), scaling, softcap) -> (B, L, A, W)."""
 
 
 def _fused(
@@ -65,36 +57,35 @@ def _fused(
     query: torch.Tensor,
     key: torch.Tensor,
     value: torch.Tensor,
-    attention_mask: torch.Tensor | None,
-    *,
+    seen: torch.Tensor | None,
     scaling: float | None,
     softcap: float | None,
-) -> tuple[torch.Tensor, torch.Tensor | None]:
-    """Torch's fused attention; soft-capped scores, which it does not know, are computed one by one."""
+) -> torch.Tensor:
+    """Torch's fused attention; soft-capped scores, which it does not know, are written out."""
     if softcap is not None:
-        return _eager(module, query, key, value, attention_mask, scaling=scaling, softcap=softcap)
-    return sdpa_attention_forward(module, query, key, value, attention_mask, scaling=scaling, is_causal=True)
+        return _eager(module, query, key, value, seen, scaling, softcap)
+    return sdpa_attention_forward(module, query, key, value, seen, scaling=scaling, is_causal=True)[0]
 
 
 def _eager(
-    module: torch.nn.Module,
+    _module: torch.nn.Module,
     query: torch.Tensor,
     key: torch.Tensor,
     value: torch.Tensor,
-    attention_mask: torch.Tensor | None,
-    *,
+    seen: torch.Tensor | None,
     scaling: float | None,
     softcap: float | None,
-) -> tuple[torch.Tensor, torch.Tensor | None]:
-    """Both products of attention written out, for softcapped scores and so that a FLOP counter sees them."""
+) -> torch.Tensor:
+    """Both products of attention written out, so that scores can be capped and a FLOP counter sees them."""
     repeats = query.shape[1] // key.shape[1]
     key, value = key.repeat_interleave(repeats, dim=1), value.repeat_interleave(repeats, dim=1)
     scores = query @ key.transpose(2, 3) * (query.shape[-1] ** -0.5 if scaling is None else scaling)
     if softcap is not None:
         scores = softcap * torch.tanh(scores / softcap)
-    seen = attention_mask if attention_mask is not None else _seen(query.shape[2], None, query.device)
+    if seen is None:
+        seen = _seen(query.shape[2], None, query.device)
     weights = scores.masked_fill(~seen, float("-inf")).softmax(-1, dtype=torch.float32).to(value.dtype)
-    return (weights @ value).transpose(1, 2), None
+    return (weights @ value).transpose(1, 2)
 
 
 def _seen(length: int, window: int | None, device: torch.device) -> torch.Tensor:
@@ -115,7 +106,7 @@ def _packed(
     scaling: float | None = None,
     sliding_window: int | None = None,
     softcap: float | None = None,
-    dense: _Dense = _fused,
+    dense: Dense = _fused,
     **_: object,
 ) -> tuple[torch.Tensor, None]:
     """Attention as transformers asks for it, from a model that was handed a packing.
@@ -136,8 +127,7 @@ def _packed(
         q, k, v = (_padded(each, group) for each in (query, key, value))
         windowed = sliding_window is not None and sliding_window < group.length
         mask = _seen(group.length, sliding_window, query.device) if windowed else None
-        output, _weights = dense(module, q, k, v, mask, scaling=scaling, softcap=softcap)
-        outputs.append(output.flatten(0, 1))
+        outputs.append(dense(module, q, k, v, mask, scaling, softcap).flatten(0, 1))
     return torch.cat(outputs).index_select(0, packing.place_T)[None], None
 
 

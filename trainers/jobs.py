@@ -93,7 +93,7 @@ class StageOutcome:
     tokens_R: NDArray[np.int64]  # supervised tokens by row, over all its draws
     loss_sum_R: NDArray[np.float64]  # nats by row, over all its draws
     loss_R: NDArray[np.float32]  # of its last draw, nats per token; NaN where not drawn
-    positions_R: NDArray[np.int64]  # of prompt and target, by row, over all its draws
+    positions_R: NDArray[np.int64]  # by row, over all its draws: of text without padding, of rollouts with it
     train_seconds: float  # inside the loop
     tokens: int  # unpadded
     memory_micro_batch_tokens: int | None = None  # what memory had room for at once; None where all that was asked

@@ -18,7 +18,7 @@ class Tally:
     tokens_R: NDArray[np.int64]  # supervised tokens, over all draws
     loss_sum_R: NDArray[np.float64]  # nats, over all draws
     loss_R: NDArray[np.float32]  # nats per token of the last draw; NaN where not drawn
-    positions_R: NDArray[np.int64]  # padded positions, over all draws
+    positions_R: NDArray[np.int64]  # of text without padding, of rollouts with it, over all draws
 
     @classmethod
     def empty(cls, rows: int) -> Tally:
