@@ -5,6 +5,7 @@ from __future__ import annotations
 import time
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
+from functools import cached_property
 from typing import Literal
 
 import numpy as np
@@ -13,6 +14,7 @@ from numpy.typing import NDArray
 from curricula.recipe import Recipe
 from curricula.types import Supervision
 from trainers.batches import Integers
+from trainers.order import rows_digest
 
 Precision = Literal["fp32", "bf16"]
 """Of training's matrix products. Weights, gradients, moments, the loss and all that is measured are fp32 in both."""
@@ -71,6 +73,11 @@ class StageJob:
     checkpoint: str  # name to save under
     recipe: Recipe = field(default_factory=Recipe)
     allowance: Allowance | None = None  # of a budget that is not in FLOPs
+
+    @cached_property
+    def rows_key(self) -> str:
+        """Identity of the rows and their shares: the key of their data order."""
+        return rows_digest(self.example_R, self.supervision_R, self.share_R)
 
     @property
     def ceiling_tokens(self) -> int | None:

@@ -40,7 +40,6 @@ from trainers.jobs import Precision, StageError, StageJob, StageOutcome, StagePr
 from trainers.objectives.distillation import recipe_objective, taught_price
 from trainers.objectives.objective import Objective
 from trainers.objectives.teacher import WhiteBoxTeacher
-from trainers.order import rows_digest
 from trainers.pricing.flops import ModelShape
 from trainers.pricing.recipes import recipe_price, stage_tuning
 from trainers.pricing.step_price import StepPrice
@@ -146,7 +145,7 @@ class StageTrainer:
             sizes=self.sizes,
             ceiling_flops=job.ceiling_flops,
             seed=job.seed,
-            key=rows_digest(job.example_R, job.supervision_R, job.share_R),
+            key=job.rows_key,
             drawn=drawn,
             ceiling_tokens=job.ceiling_tokens,
         )
@@ -165,7 +164,7 @@ class StageTrainer:
             self.hold(job.start, job.start_digest)
         elif self.held is not None:
             raise StageError("a stage without a start needs a worker whose student is untrained")
-        key = rows_digest(job.example_R, job.supervision_R, job.share_R)
+        key = job.rows_key
         if job.recipe.rollouts is not None:
             return self._train_on_rollouts(job, key)
         steps, next_step = self.plan(job, self.drawn.get(key, 0))

@@ -83,7 +83,7 @@ def recipe_objective(
     """What a stage of that recipe minimises.
 
     Args:
-        teacher: needed where the recipe asks for one (`check_recipe`).
+        teacher: needed where the recipe asks for one, which `taught_price` has refused to do without.
         seed: draws the projection of hidden states, where widths differ.
     """
     if not recipe.asks_teacher:
