@@ -6,6 +6,7 @@ The environment is set here because torch, transformers and ray read it while th
 from __future__ import annotations
 
 import os
+import signal
 
 from hypothesis import settings
 
@@ -21,6 +22,9 @@ os.environ.update(
     RAY_USAGE_STATS_ENABLED="0",
     MPLBACKEND="Agg",
 )
+
+# A shell that runs the tests in the background has them ignore interrupts, and so would every run that they start.
+signal.signal(signal.SIGINT, signal.default_int_handler)
 
 settings.register_profile("house", derandomize=True, deadline=None, database=None)
 settings.load_profile("house")

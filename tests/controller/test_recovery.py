@@ -42,10 +42,10 @@ class Reference:
 
 @pytest.fixture(scope="module")
 def reference(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Reference]:
-    """Twelve stages of most of a second, a probe after each; long targets would make a slice cost more."""
+    """Six stages of about a second each, with a probe after every one; long targets would make a slice cost more."""
     folder = tmp_path_factory.mktemp("reference")
     corpus = write_corpus(folder / "corpus.jsonl", supervisions=("answer", "compressed"))
-    policy = ("--policy", "Fixed", "--policy.supervision", "compressed", "--policy.slices", "12")
+    policy = ("--policy", "Fixed", "--policy.supervision", "compressed", "--policy.slices", "6")
     flags = (
         *(
             "--student",
@@ -55,7 +55,7 @@ def reference(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Reference]:
             "--threads",
             "1",
             "--total_flops",
-            "3.2e11",
+            "1.6e11",
             "--step_tokens",
             "256",
         ),
@@ -154,7 +154,7 @@ def test_a_resume_that_changed_is_refused_with_the_field_named(
     reference: Reference, capsys: pytest.CaptureFixture[str]
 ) -> None:
     before = stages(reference.folder)
-    flags = ["--output_dir", str(reference.folder), "--resume", "true", "--total_flops", "4e11", "--seed", "3"]
+    flags = ["--output_dir", str(reference.folder), "--resume", "true", "--total_flops", "2e11", "--seed", "3"]
     with pytest.raises(SystemExit) as ended:
         main([*reference.flags, *flags])
     assert ended.value.code == 2
