@@ -1,0 +1,1 @@
+"""What many runs say together: read from their folders, compared where they can be, and priced."""
