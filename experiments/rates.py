@@ -16,6 +16,7 @@ import json
 import multiprocessing
 import os
 import sys
+import threading
 from collections.abc import Callable, Iterator, Sequence
 from concurrent.futures import ProcessPoolExecutor, as_completed
 from concurrent.futures.process import BrokenProcessPool
@@ -141,13 +142,26 @@ def run(options: Options, console: Console) -> None:
 def _run_cells(cells: Sequence[Cell], options: Options, corpus_dir: Path) -> Iterator[Line]:
     """Cells in processes side by side, each line as soon as it is there."""
     # Spawned: a forked process could not use a GPU that its parent has seen.
-    pool = ProcessPoolExecutor(options.jobs, mp_context=multiprocessing.get_context("spawn"))
+    spawn = multiprocessing.get_context("spawn")
+    pool = ProcessPoolExecutor(options.jobs, mp_context=spawn, initializer=end_with_parent)
     one = functools.partial(run_cell, corpus_dir=corpus_dir, cache_dir=options.cache_dir.absolute())
     try:
         for future in as_completed([pool.submit(one, cell, options.config(cell)) for cell in cells]):
             yield future.result()
     finally:
         pool.shutdown(cancel_futures=True)
+
+
+def end_with_parent() -> None:
+    """From now on, this process ends when the one that started it does: a kill leaves nothing computing for nobody."""
+    parent = multiprocessing.parent_process()
+    assert parent is not None  # called in the processes of a pool alone
+
+    def wait() -> None:
+        parent.join()
+        os._exit(EXIT_INTERRUPTED)
+
+    threading.Thread(target=wait, daemon=True).start()
 
 
 def read_journal(path: Path) -> list[Line]:

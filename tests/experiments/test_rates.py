@@ -5,6 +5,8 @@ from __future__ import annotations
 import dataclasses
 import json
 import math
+import subprocess
+import sys
 from pathlib import Path
 
 import pytest
@@ -95,6 +97,25 @@ def test_a_grid_goes_on_where_it_stopped(tmp_path: Path, capsys: pytest.CaptureF
     with pytest.raises(SystemExit):
         main([*flags, "--rates", "1e-3", "--total_flops", "5e9"])
     assert "at 4e+09 FLOPs, not at 5e+09" in capsys.readouterr().err
+
+
+ENDLESS_CELL = """
+import multiprocessing, time
+from concurrent.futures import ProcessPoolExecutor
+from experiments.rates import end_with_parent
+pool = ProcessPoolExecutor(1, mp_context=multiprocessing.get_context("spawn"), initializer=end_with_parent)
+pool.submit(print, "computing", flush=True).result()
+pool.submit(time.sleep, 3600).result()
+"""
+
+
+def test_cells_end_with_the_command_that_was_killed() -> None:
+    command = subprocess.Popen([sys.executable, "-c", ENDLESS_CELL], cwd=ROOT, stdout=subprocess.PIPE, text=True)
+    assert command.stdout is not None
+    assert command.stdout.readline() == "computing\n"
+    command.kill()
+    # The cell's process holds the pipe's other end for as long as it lives.
+    assert command.communicate(timeout=60)[0] == ""
 
 
 @pytest.mark.parametrize(
