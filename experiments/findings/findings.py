@@ -52,7 +52,9 @@ class FinishedRun:
     """A run that has scored its student."""
 
     folder: Path
-    setting: str  # the name of its Setting in its QuestionSet
+    policy: str  # as a comparison spells it
+    student: str
+    corpus: str
     seed: int
     record: RunRecord
     summary: Summary
@@ -65,6 +67,15 @@ class LeftOut:
 
     folder: Path
     reason: str
+
+
+@dataclass(frozen=True, kw_only=True, eq=False)
+class RunsRead:
+    """What was found in the folders that were named."""
+
+    runs: tuple[FinishedRun, ...]
+    left_out: tuple[LeftOut, ...]
+    unfinished: tuple[Path, ...]  # run folders without scores yet
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -110,18 +121,21 @@ class Setting:
     """
 
     name: str
-    policy: str
+    policy: str  # with the fields of the run, beside it, in which settings differ
     student: str
-    total_flops: int  # the budget
+    budget: str  # in its own unit, for people
+    total_flops: int  # the budget; where it is not of FLOPs, what it came to, the mean over its runs
+    training_flops: float  # the budget; where it is not of FLOPs, what was spent
     runs: tuple[FinishedRun, ...]  # by seed
-    graded: GradedRuns
+    graded: GradedRuns  # of the questions that were graded under every seed, by id
     scores: tuple[GroupScore, ...]  # the first is overall
     spent_flops: float  # of the budget, mean over seeds
-    answer_flops: float  # of one answer, mean over questions and seeds
+    answer_flops: float | None  # of one answer, mean over questions and seeds; None: prompts' tokens are not known
     latency_seconds: float | None  # of one answer alone, median over seeds of their medians; None: not measured
     serving_bytes: int | None  # weights and cache of one answer; None: not known
     curve: tuple[CurvePoint, ...]  # by share of the budget
-    retention: Estimate | None  # accuracy over that of `QuestionSet.raw`; None without one, or where it is never right
+    retention: Estimate | None  # accuracy over that of `QuestionSet.raw`, same student and budget, common seeds;
+    # None without one, or where it is never right
     token_efficiency: Estimate | None  # accuracy per output token, over raw's
 
 
@@ -176,16 +190,19 @@ class QuestionSet:
     """Everything that was found on one set of questions."""
 
     corpus: str
+    corpus_fingerprint: str
     split: str
     questions: int
     settings: tuple[Setting, ...]  # by student, budget and falling accuracy
-    raw: str | None  # the setting trained on full traces alone, where there is one for every student and budget
+    raw: str | None  # the policy that trains on full traces alone; settings are set against its same student and budget
     differences: tuple[Difference, ...]  # of settings with seeds in common
-    training_frontier: Frontier | None  # None where settings share no seeds
-    inference_frontier: Frontier | None
+    frontier_seeds: tuple[int, ...]  # that all settings have
+    training_frontier: Frontier | None  # None where there are no such seeds
+    inference_frontier: Frontier | None  # None where FLOPs of an answer are not known either
     fits: tuple[Fit, ...]
     costs: Costs | None  # None where prompts' tokens, or what a student's pass takes, are not known
     decisions: Decisions | None
+    notes: tuple[str, ...]  # what could not be computed or compared, and why, a line each
 
 
 @dataclass(frozen=True, kw_only=True, eq=False)
