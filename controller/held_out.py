@@ -31,11 +31,13 @@ def write_answers(session: Session, split: Split, checkpoint: str) -> tuple[dict
     row_Q = evaluation_rows(session.corpus, split, session.config.eval_examples)
     began = time.monotonic()
     outputs, answers, charge, seconds = session.students.evaluate(checkpoint, row_Q)
-    columns = session.corpus.examples.select(["id", "task", "prompt", "answer"]).take(row_Q).to_pylist()
+    names = ["id", "task", "kind", "domain", "prompt", "answer"]
+    columns = session.corpus.examples.select(names).take(row_Q).to_pylist()
     lines = [
         json.dumps(
             {
                 **column,
+                "prompt_tokens": int(session.counts.prompt_tokens_N[row_Q[place]]),
                 "output": answers.text_Q[place],
                 "correct": None if answers.ungraded_Q[place] else bool(answers.correct_Q[place]),
                 **({"ungraded": answers.ungraded_Q[place]} if answers.ungraded_Q[place] else {}),
