@@ -14,6 +14,7 @@ from controller.config import Json
 from evaluators.frontier import Frontier, frontier, retention, token_efficiency
 from evaluators.paired import GradedRuns, difference, stack
 from evaluators.saturating import fit_saturating
+from experiments.findings.costing import find_costs, find_decisions, priced_settings
 from experiments.findings.findings import (
     Difference,
     Findings,
@@ -89,6 +90,7 @@ def _question_set(runs: Sequence[FinishedRun], reader: Reader, left_out: list[Le
     seeds = tuple(seed for seed in settings[0].graded.seeds_K if all(seed in s.graded.seeds_K for s in settings))
     if any(set(setting.graded.seeds_K) != set(seeds) for setting in settings):
         notes.append(_seeds_note(settings, seeds))
+    priced, unpriced = priced_settings(settings, reader)
     first = runs[0]
     return QuestionSet(
         corpus=Path(first.corpus).name,
@@ -102,9 +104,9 @@ def _question_set(runs: Sequence[FinishedRun], reader: Reader, left_out: list[Le
         training_frontier=_frontier(settings, {s.name: s.training_flops for s in settings}, seeds),
         inference_frontier=_frontier(settings, {s.name: s.answer_flops for s in settings}, seeds),
         fits=_fits(settings),
-        costs=None,
-        decisions=None,
-        notes=tuple(notes),
+        costs=find_costs(priced, reader),
+        decisions=find_decisions(priced, groups, reader),
+        notes=(*notes, *unpriced),
     )
 
 
