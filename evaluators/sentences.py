@@ -20,8 +20,8 @@ def sentence(cell: Cell) -> str:
         training runs; next comes answer at $1.90 (likely $1.70 to $2.20) per thousand right answers, with ..."
     """
     where = (
-        f"For {cell.task_group} asked of {cell.student}, trained with {_count(cell.budget_flops)} operations, over "
-        f"{_count(cell.queries)} {'query' if cell.queries == 1 else 'queries'}: "
+        f"For {cell.task_group} asked of {cell.student}, trained with {count_text(cell.budget_flops)} operations, over "
+        f"{count_text(cell.queries)} {'query' if cell.queries == 1 else 'queries'}: "
     )
     return f"{where}{_finding(cell)}{_removed(cell)}."
 
@@ -29,7 +29,8 @@ def sentence(cell: Cell) -> str:
 def _finding(cell: Cell) -> str:
     if cell.verdict == "none left":
         return "nothing that was measured keeps within the limits"
-    unit = _unit(cell.evidence)
+    prices = [each.dollars_per_correct.value for each in cell.evidence if each.dollars_per_correct.value]
+    unit = price_unit(prices)
     said = {each.supervision: f"{each.supervision} at {_figures(each, unit)}" for each in cell.evidence}
     best = cell.evidence[0]
     match cell.verdict:
@@ -57,7 +58,7 @@ def _removed(cell: Cell) -> str:
 def _figures(each: Evidence, unit: tuple[float, str]) -> str:
     """Cost and share of right answers with their ranges, and on how much they rest."""
     times, name = unit
-    cost = _range(each.dollars_per_correct, lambda dollars: f"${_dollars(dollars * times)}")
+    cost = _range(each.dollars_per_correct, lambda dollars: f"${dollars_text(dollars * times)}")
     right = _range(each.right, lambda share: f"{100 * share:.3g}%")
     price = "no price, as nothing was right" if each.dollars_per_correct.value is None else f"{cost} per {name}"
     return f"{price}, with {right} right over {_sample(each)}"
@@ -78,22 +79,26 @@ def _range(figure: Figure, spell: Callable[[float], str]) -> str:
     return f"{value} (likely {spell(low)} {upper})"
 
 
-def _unit(evidence: Sequence[Evidence]) -> tuple[float, str]:
-    """How many right answers to price at once, so that the cheapest come to a cent or more."""
-    prices = [each.dollars_per_correct.value for each in evidence if each.dollars_per_correct.value]
+def price_unit(prices: Sequence[float]) -> tuple[float, str]:
+    """How many right answers to price at once, so that the cheapest, in dollars each, come to a cent or more."""
     for times, name in ((1.0, "right answer"), (1e3, "thousand right answers"), (1e6, "million right answers")):
         if not prices or min(prices) * times >= 0.01:
             return times, name
     return 1e9, "billion right answers"
 
 
-def _dollars(amount: float) -> str:
-    """Cents, or three digits where they say more."""
+def dollars_text(amount: float) -> str:
+    """Cents, or three digits where they say more.
+
+    Example:
+        >>> dollars_text(1234.5), dollars_text(0.0123)
+        ('1,234.50', '0.0123')
+    """
     return f"{amount:,.2f}" if amount >= 1 or amount == 0 else f"{amount:.3g}"
 
 
-def _count(amount: float) -> str:
-    """6e12 is 6 trillion."""
+def count_text(amount: float) -> str:
+    """An amount in words: 6e12 is 6 trillion."""
     for power, name in POWERS:
         if power <= amount < 1000 * power:
             return f"{amount / power:.3g} {name}"

@@ -6,6 +6,7 @@ K  runs of a setting        Q  questions of the set, by id
 from __future__ import annotations
 
 import itertools
+import re
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 
@@ -29,7 +30,7 @@ MIN_QUESTIONS = 20
 
 ALL = "all questions"
 _KINDS: Mapping[str, str] = {"open": "open ", "choice": "multiple-choice "}
-_DOMAINS: Mapping[str, str] = {"in_domain": "of the domain trained on", "transfer": "of the transfer domain"}
+_DOMAINS: Mapping[str, str] = {"in_domain": "in-domain ", "transfer": "transfer-domain "}
 
 
 @dataclass(frozen=True, kw_only=True, eq=False)
@@ -190,12 +191,13 @@ def _in_words(kind: str, complexity: str) -> str:
     """A task group for people.
 
     Example:
-        >>> _in_words("open", "2: 61 to 118 characters of reasoning")
-        'open questions that take 61 to 118 characters of reasoning'
+        >>> _in_words("open", "2: 61 to 118 characters of reasoning"), _in_words("choice", "transfer")
+        ('open questions (61 to 118 characters of reasoning)', 'transfer-domain multiple-choice questions')
     """
-    _, colon, band = complexity.partition(": ")
-    told = f"that take {band}" if colon else _DOMAINS.get(complexity, complexity)
-    return f"{_KINDS.get(kind, '')}questions {told}".strip()
+    asked = f"{_KINDS.get(kind, '')}questions"
+    if complexity in ("", *_DOMAINS):
+        return f"{_DOMAINS.get(complexity, '')}{asked}"
+    return f"{asked} ({re.sub(r'^[0-9]+: ', '', complexity)})"
 
 
 def _candidate(priced: Priced, task_group: str, questions: set[str], *, share: float) -> Candidate:
