@@ -83,8 +83,8 @@ def _runs(each: QuestionSet) -> list[Row]:
                     "output_tokens": float(setting.graded.output_tokens_KQ[place].mean()),
                     "spent_flops": run.summary.spent_flops,
                     **{f"{purpose}_flops": flops for purpose, flops in spent.items()},
-                    **{f"{name} (share of examples)": share for name, share in run.summary.mix_by_examples.items()},
-                    **{f"{name} (share of FLOPs)": share for name, share in run.summary.mix_by_flops.items()},
+                    **{f"share_of_examples:{name}": share for name, share in run.summary.mix_by_examples.items()},
+                    **{f"share_of_flops:{name}": share for name, share in run.summary.mix_by_flops.items()},
                 }
             )
     return rows
@@ -171,7 +171,7 @@ def _break_evens(each: QuestionSet) -> list[Row]:
             "incumbent": incumbent,
             "cheaper": found.crossing,
             **_figure("queries", Figure(value=found.queries, ci95=found.ci95)),
-            **{f"share {name}": found.shares.get(name, 0.0) for name in CROSSINGS},
+            **{f"share_{name.replace(' ', '_')}": found.shares.get(name, 0.0) for name in CROSSINGS},
         }
         for (challenger, incumbent), found in each.costs.break_evens.items()
     ]
@@ -184,9 +184,9 @@ def _sensitivities(each: QuestionSet) -> list[Row]:
         {
             "setting": name,
             "changed": line.changed,
-            **_figure("dollars_per_correct at half", line.half),
+            **_figure("dollars_per_correct_at_half", line.half),
             **_figure("dollars_per_correct", line.same),
-            **_figure("dollars_per_correct at twice", line.double),
+            **_figure("dollars_per_correct_at_twice", line.double),
         }
         for name, lines in each.costs.sensitivity.items()
         for line in lines
@@ -236,21 +236,21 @@ def _estimate(name: str, estimate: Estimate | None) -> Row:
     return {
         name: None if estimate is None else estimate.value,
         **_interval(name, seeds),
-        f"{name} interval": None if seeds is None else seeds.source,
-        **_interval(f"{name} of these runs", questions),
+        f"{name}_interval": None if seeds is None else seeds.source,
+        **_interval(f"{name}_given_seeds", questions),
     }
 
 
 def _interval(name: str, interval: Interval | None) -> Row:
     return {
-        f"{name} low": None if interval is None else interval.low,
-        f"{name} high": None if interval is None else interval.high,
+        f"{name}_low": None if interval is None else interval.low,
+        f"{name}_high": None if interval is None else interval.high,
     }
 
 
 def _figure(name: str, figure: Figure) -> Row:
     low, high = figure.ci95 if figure.ci95 is not None else (None, None)
-    return {name: figure.value, f"{name} low": low, f"{name} high": high}
+    return {name: figure.value, f"{name}_low": low, f"{name}_high": high}
 
 
 def _list(items: Sequence[object]) -> str:

@@ -36,8 +36,8 @@ def write_findings(findings: Findings, output_dir: Path) -> tuple[Path, ...]:
 def csv_text(rows: Sequence[Row]) -> str:
     """Rows as CSV with a header, columns in the order in which they come up; nothing where a row has no such cell.
 
-    A spreadsheet takes text that begins with =, +, -, @, a tab or a line end for a formula: such text gets an
-    apostrophe before it. Numbers are written as they are.
+    A spreadsheet takes text that begins with =, +, -, @ or a tab for a formula: such text gets an apostrophe before it.
+    Line ends in text become spaces. Numbers are written as they are.
     """
     columns = list(dict.fromkeys(name for row in rows for name in row))
     file = io.StringIO()
@@ -48,4 +48,7 @@ def csv_text(rows: Sequence[Row]) -> str:
 
 
 def _cell(value: TextOrNumber) -> TextOrNumber:
-    return f"'{value}" if isinstance(value, str) and re.match(r"\s*[=+\-@\t\r\n]", value) else value
+    if not isinstance(value, str):
+        return value
+    line = re.sub(r"[\r\n]+", " ", value)
+    return f"'{line}" if re.match(r"\s*[=+\-@\t]", line) else line
