@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import csv
 import json
 import signal
 from collections.abc import Iterator
@@ -12,6 +13,11 @@ import pytest
 import ray
 
 from experiments.compare import main
+from experiments.findings.finding import find
+from experiments.findings.reader import ReaderFlags, reader_of
+from experiments.findings.reading import read_runs
+from experiments.findings.writing import write_findings
+from tests.experiments.recomputation import mean_tokens, read_again, share_right, t_interval
 from tests.experiments.runs import stages, start, wait_until, write_corpus
 
 
@@ -36,7 +42,7 @@ def whole(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Comparison]:
     flags = (
         *("--policies", "Fixed(supervision=answer, slices=3), Fixed(supervision=compressed, slices=3)"),
         *("--corpora", str(corpus), "--students", "tiny-0.2m", "--budgets", "1e10", "--seeds", "0,1"),
-        *("--max_output_tokens", "40", "--eval_examples", "10", "--threads", "1", "--cache_dir", str(folder / "cache")),
+        *("--max_output_tokens", "40", "--eval_examples", "30", "--threads", "1", "--cache_dir", str(folder / "cache")),
     )
     main([*flags, "--output_dir", str(folder / "whole")])
     yield Comparison(folder=folder / "whole", flags=flags)
@@ -50,6 +56,42 @@ def test_rows_are_what_the_runs_say(whole: Comparison) -> None:
         summary = json.loads((whole.folder / row["folder"] / "summary.json").read_text(encoding="utf-8"))
         assert row["dev"] == summary["dev"]
         assert row["flops"] == {**summary["charges"], **summary["recorded"]}
+
+
+def test_findings_agree_with_a_recomputation_from_the_files(whole: Comparison, tmp_path: Path) -> None:
+    read = read_runs([whole.folder])
+    found = find(read, reader_of(ReaderFlags(), read.runs))
+    (each,) = found.question_sets
+    again = read_again(whole.folder)
+    for setting in each.settings:
+        runs = [run for run in again if run.policy == setting.policy]
+        assert [run.seed for run in runs] == [run.seed for run in setting.runs] == [0, 1]
+        assert setting.spent_flops == sum(run.spent_flops for run in runs) / 2
+        assert setting.answer_flops == pytest.approx(sum(run.answer_flops for run in runs) / 2)
+        for run, other in zip(setting.runs, runs, strict=True):
+            assert run.summary.mix_by_examples == pytest.approx(other.mix_by_examples)
+            assert run.summary.mix_by_flops == pytest.approx(other.mix_by_flops)
+        answers = [row for run in runs for row in run.answers]
+        for score in setting.scores:
+            if score.group in ("overall", "task", "kind", "domain"):
+                of_group = [row for row in answers if score.group == "overall" or row[score.group] == score.name]
+                assert score.accuracy.value == pytest.approx(share_right(of_group)), (score.group, score.name)
+                assert score.output_tokens == pytest.approx(mean_tokens(of_group))
+                assert score.questions == len(of_group) / 2
+        if (interval := setting.scores[0].accuracy.interval) is not None:
+            _, low, high = t_interval([share_right(run.answers) for run in runs])
+            assert (interval.low, interval.high) == pytest.approx((max(low, 0.0), min(high, 1.0)))
+    (pair,) = each.differences
+    accuracy = {(run.policy, run.seed): share_right(run.answers) for run in again}
+    mean, low, high = t_interval([accuracy[pair.first, seed] - accuracy[pair.second, seed] for seed in (0, 1)])
+    assert pair.accuracy.value == pytest.approx(mean)
+    if pair.accuracy.interval is not None:
+        ends = (pair.accuracy.interval.low, pair.accuracy.interval.high)
+        assert ends == pytest.approx((max(low, -1.0), min(high, 1.0)))
+    write_findings(found, tmp_path)
+    with (tmp_path / "runs.csv").open(newline="", encoding="utf-8") as file:
+        written = {(row["setting"], int(row["seed"])): float(row["accuracy"]) for row in csv.DictReader(file)}
+    assert written == pytest.approx(accuracy)
 
 
 def test_killed_and_run_again_it_comes_to_the_same(whole: Comparison, tmp_path: Path) -> None:
