@@ -1,4 +1,4 @@
-"""Accuracy with its uncertainty, over everything and by task, answer kind, domain and length of the prompt."""
+"""Accuracy with its uncertainty, over everything and by task, answer kind, domain, difficulty and prompt length."""
 
 from __future__ import annotations
 
@@ -11,6 +11,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from curricula.types import Bools, Ints
+from evaluators.bands import length_bands
 
 
 def wilson(successes: float, n: int, confidence: float = 0.95) -> tuple[float, float]:
@@ -91,10 +92,11 @@ class Outputs:
     graded_N: Bools | None = None  # all where None; what was not graded is in no accuracy
     parsed_N: Bools | None = None  # gives an answer; all where None
     prompt_chars_N: Ints | None = None  # no bands of prompt length where None
+    difficulty_N: tuple[str, ...] | None = None  # bands; none where None
 
     def __post_init__(self) -> None:
         columns = (self.output_tokens_N, self.truncated_N, self.task_N, self.kind_N, self.domain_N)
-        optional = (self.graded_N, self.parsed_N, self.prompt_chars_N)
+        optional = (self.graded_N, self.parsed_N, self.prompt_chars_N, self.difficulty_N)
         lengths = [len(column) for column in (self.correct_N, *columns, *optional) if column is not None]
         if len(set(lengths)) > 1:
             raise ValueError(f"the columns of Outputs must be of one length, got {lengths}")
@@ -169,8 +171,9 @@ class Score:
 class Scores:
     """A split's score: overall, pooled over its questions, and by group; groups in alphabetical order.
 
-    Prompt length stands for difficulty, which a corpus does not say: quarters of the split's own questions, by
-    characters, from the shortest; fewer where many prompts are of one length.
+    Two bands stand for difficulty, which a corpus does not say: thirds of the split's own questions by the length of
+    their worked solution, and quarters by that of their prompt, in characters and from the shortest; fewer where many
+    are of one length.
     """
 
     overall: Score
@@ -178,6 +181,7 @@ class Scores:
     by_kind: Mapping[str, Score]
     by_domain: Mapping[str, Score]
     by_prompt_chars: Mapping[str, Score] = field(default_factory=dict)  # empty in an early summary
+    by_difficulty: Mapping[str, Score] = field(default_factory=dict)  # and where no question has working
 
     def to_json(self) -> dict[str, object]:
         """The overall fields, and `by_task`, `by_kind` and so on as mappings of the same fields."""
@@ -186,6 +190,7 @@ class Scores:
             "by_kind": self.by_kind,
             "by_domain": self.by_domain,
             "by_prompt_chars": self.by_prompt_chars,
+            "by_difficulty": self.by_difficulty,
         }
         return self.overall.to_json() | {
             name: {key: score.to_json() for key, score in group.items()} for name, group in groups.items()
@@ -199,23 +204,17 @@ class Scores:
             ValueError: a field is missing or is not a number.
         """
         fields = _mapping(data, where)
-        by_task, by_kind, by_domain, by_prompt_chars = (
-            {
+        groups = {
+            name: {
                 str(key): Score.from_json(score, f"{where}.{name}.{key}")
-                for key, score in _mapping(groups, f"{where}.{name}").items()
+                for key, score in _mapping(group, f"{where}.{name}").items()
             }
-            for name, groups in (
+            for name, group in (
                 *((name, fields.get(name)) for name in ("by_task", "by_kind", "by_domain")),
-                ("by_prompt_chars", fields.get("by_prompt_chars", {})),
+                *((name, fields.get(name, {})) for name in ("by_prompt_chars", "by_difficulty")),
             )
-        )
-        return cls(
-            overall=Score.from_json(fields, where),
-            by_task=by_task,
-            by_kind=by_kind,
-            by_domain=by_domain,
-            by_prompt_chars=by_prompt_chars,
-        )
+        }
+        return cls(overall=Score.from_json(fields, where), **groups)
 
 
 def score(outputs: Outputs) -> Scores:
@@ -232,21 +231,8 @@ def score(outputs: Outputs) -> Scores:
         by_kind=_by(outputs, outputs.kind_N),
         by_domain=_by(outputs, outputs.domain_N),
         by_prompt_chars={} if outputs.prompt_chars_N is None else _by(outputs, length_bands(outputs.prompt_chars_N)),
+        by_difficulty={} if outputs.difficulty_N is None else _by(outputs, outputs.difficulty_N),
     )
-
-
-def length_bands(chars_N: Ints) -> tuple[str, ...]:
-    """The quarter of the prompts that each belongs to, by its length; prompts of one length share a band.
-
-    Example:
-        >>> length_bands(np.array([8, 9, 12, 40], dtype=np.int32))[0]
-        '1: 8 to 8 characters'
-    """
-    edges = np.unique(np.quantile(chars_N, (0.25, 0.5, 0.75, 1.0), method="inverted_cdf"))
-    band_N = np.searchsorted(edges, chars_N)  # the first edge that is not exceeded
-    spans = [(chars_N[band_N == band].min(), chars_N[band_N == band].max()) for band in range(len(edges))]
-    names = [f"{band}: {low} to {high} characters" for band, (low, high) in enumerate(spans, start=1)]
-    return tuple(names[band] for band in band_N)
 
 
 def _by(outputs: Outputs, group_N: Sequence[str]) -> dict[str, Score]:

@@ -11,6 +11,7 @@ from numpy.typing import NDArray
 from curricula.corpus import Corpus
 from curricula.types import AnswerKind, ProbeMode, ProbeOutcomes
 from evaluators.accuracy import Outputs
+from evaluators.bands import difficulty_bands
 
 
 @dataclass(frozen=True, kw_only=True, eq=False)
@@ -40,6 +41,7 @@ def outputs(corpus: Corpus, answers: Answers) -> Outputs:
         kind_N=tuple(kinds),
         domain_N=tuple(columns["domain"]),
         prompt_chars_N=np.array([len(prompt) for prompt in columns["prompt"]], dtype=np.int32),
+        difficulty_N=difficulty_bands(corpus, answers.example_Q),
     )
 
 

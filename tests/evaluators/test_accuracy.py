@@ -5,14 +5,13 @@ from __future__ import annotations
 import dataclasses
 import json
 import math
-from collections import Counter
 
 import numpy as np
 import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from evaluators.accuracy import Outputs, Scores, length_bands, mean_of, score, wilson
+from evaluators.accuracy import Outputs, Scores, mean_of, score, wilson
 
 calm = settings(deadline=None, derandomize=True)
 counts = st.integers(0, 400).flatmap(lambda n: st.tuples(st.integers(0, n), st.just(n)))
@@ -96,20 +95,6 @@ def test_groups_agree_with_counting_row_by_row() -> None:
             assert got.unparsable == pytest.approx(sum(not outputs.parsed_N[row] for row in rows) / len(rows))
     assert sum(got.n for got in scores.by_domain.values()) == scores.overall.n == outputs.graded_N.sum()
     assert scores.overall.accuracy == outputs.correct_N[outputs.graded_N].mean()
-
-
-def test_bands_of_prompt_length_are_about_quarters_and_never_part_prompts_of_one_length() -> None:
-    chars_N = np.random.default_rng(1).permutation(100).astype(np.int32)
-    assert sorted(Counter(length_bands(chars_N)).items()) == [
-        ("1: 0 to 24 characters", 25),
-        ("2: 25 to 49 characters", 25),
-        ("3: 50 to 74 characters", 25),
-        ("4: 75 to 99 characters", 25),
-    ]
-    assert length_bands(np.array([9, 9, 9, 9, 30], dtype=np.int32)) == (
-        *("1: 9 to 9 characters",) * 4,
-        "2: 30 to 30 characters",
-    )
 
 
 def test_a_group_of_which_nothing_was_graded_claims_nothing() -> None:

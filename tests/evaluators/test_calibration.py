@@ -8,11 +8,12 @@ import numpy as np
 import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
-from sklearn.metrics import roc_auc_score
+from sklearn.metrics import brier_score_loss, roc_auc_score
 
 from curricula.difficulty import fit_difficulty
 from curricula.types import ExampleTable, ProbeOutcomes, RunState, StageResult
-from evaluators.calibration import auc, difficulty_on_later_outcomes, later_outcomes
+from evaluators.accuracy import wilson
+from evaluators.calibration import auc, difficulty_on_later_outcomes, later_outcomes, reliability_bins
 
 calm = settings(deadline=None, derandomize=True)
 EXAMPLES = 80
@@ -110,6 +111,28 @@ def test_pooled_outcomes_are_one_sample() -> None:
     assert later_outcomes([second]).auc is None
     with pytest.raises(ValueError, match="no outcomes"):
         later_outcomes([])
+
+
+def test_squared_error_stands_beside_that_of_the_base_rate() -> None:
+    rng = np.random.default_rng(3)
+    p_N = rng.random(200)
+    solved_N = rng.random(200) < p_N
+    got = later_outcomes([(p_N, solved_N)])
+    assert got.brier == pytest.approx(brier_score_loss(solved_N, p_N))
+    assert got.base_brier == pytest.approx(brier_score_loss(solved_N, np.full(200, solved_N.mean())))
+    assert got.brier is not None and got.base_brier is not None and got.brier < got.base_brier
+    with pytest.raises(ValueError, match=r"must lie in \[0, 1\], got 1.5"):
+        later_outcomes([(np.array([1.5]), np.array([True]))])
+
+
+def test_reliability_bins_hold_every_outcome_once_and_the_last_holds_certainty() -> None:
+    p_N = np.array([0.0, 0.05, 0.31, 0.39, 0.35, 0.9, 1.0])
+    solved_N = np.array([False, True, True, False, False, True, True])
+    bins = reliability_bins(p_N, solved_N)
+    assert [(one.low, one.n, one.solved) for one in bins] == [(0.0, 2, 0.5), (0.3, 3, 1 / 3), (0.9, 2, 1.0)]
+    assert [one.mean_predicted for one in bins] == pytest.approx([0.025, 0.35, 0.95])
+    assert bins[1].ci95 == wilson(1, 3)
+    assert sum(one.n * one.solved for one in bins) == pytest.approx(solved_N.sum())
 
 
 def test_a_classifier_is_judged_on_probes_after_its_fit() -> None:
