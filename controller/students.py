@@ -79,6 +79,7 @@ class Students:
             tokens=[outcome.tokens for outcome in outcomes],
             lost_workers=self.crew.lost - lost,
             memory_micro_batch_tokens=[outcome.memory_micro_batch_tokens for outcome in outcomes],
+            peak_bytes=[outcome.peak_bytes for outcome in outcomes],
         )
         return [
             self._trained(order.plan, outcome, busy_seconds)

@@ -15,6 +15,7 @@ from controller.budgets import reopen_ledger
 from controller.config import Json, policy_spec
 from controller.held_out import write_answers
 from controller.ledger import Budget, Ledger
+from controller.measures import measure_latency, student_bytes, training_peaks
 from controller.session import Session, evaluated_splits, final_checkpoint
 from curricula.traces.completions import Completions
 from curricula.types import BUDGET_PURPOSES, Cost, Purpose, RunState
@@ -29,11 +30,13 @@ def conclude(session: Session, state: RunState, *, started: float) -> dict[str, 
         started: time.monotonic() when the command began.
     """
     checkpoint = final_checkpoint(state)
-    scores: dict[str, Json] = {}
     ledger = reopen_ledger(session.ledger.budget, state.history, session.folder.timings())
-    for split in evaluated_splits(session.config):
-        scores[split], charge, seconds = write_answers(session, split, checkpoint)
-        ledger = ledger.charged([charge], {"evaluate": seconds})
+    held_out = {split: write_answers(session, split, checkpoint) for split in evaluated_splits(session.config)}
+    for split in held_out.values():
+        ledger = ledger.charged(split.charges, {"evaluate": split.seconds})
+    dev = held_out["dev"]
+    waiting, charges, seconds = measure_latency(session, checkpoint, dev.row_Q)
+    ledger = ledger.charged(charges, {"evaluate": seconds})
     calibration = difficulty_on_later_outcomes(state)
     made = target_costs(session.corpus.targets, trained_targets(session, state))
     examples, flops = mixes(state)
@@ -45,12 +48,10 @@ def conclude(session: Session, state: RunState, *, started: float) -> dict[str, 
         "seed": session.config.seed,
         **account(ledger, made),
         "stages": len(state.history),
-        **scores,
+        **{name: split.to_json() for name, split in held_out.items()},
         "mix_by_examples": examples,
         "mix_by_flops": flops,
-        "difficulty": None
-        if calibration is None
-        else {"auc": calibration.auc, "base_rate": calibration.base_rate, "n": calibration.n},
+        "difficulty": None if calibration is None else dataclasses.asdict(calibration),
         "dropped": dict(session.corpus.dropped),
         "too_long_targets": dict(
             zip(session.corpus.supervisions, (int(count) for count in session.counts.too_long_S), strict=True)
@@ -59,6 +60,9 @@ def conclude(session: Session, state: RunState, *, started: float) -> dict[str, 
         "replay": replay(session.config.precision, session.identity.device, timings, ledger.budget),
         "wall_seconds": time.monotonic() - started,
         "train_seconds": train_seconds(timings),
+        "latency": dataclasses.asdict(waiting),
+        "serving_bytes": student_bytes(session, dev.row_Q, dev.scores),
+        "peak_train_bytes": dict(training_peaks(state.history, timings)),
         "peak_worker_bytes": max(session.crew.on_each(lambda worker: worker.peak_bytes())),
     }
     folder = session.folder.folder / "student"

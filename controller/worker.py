@@ -6,7 +6,8 @@ request names the checkpoint it is about, so any worker can serve any request.
 
 from __future__ import annotations
 
-import resource
+import dataclasses
+import time
 from collections.abc import Sequence
 from pathlib import Path
 
@@ -20,9 +21,11 @@ from evaluators.grading import Grader
 from evaluators.probe import Answers
 from trainers.adapters import add_adapters, merged_weights
 from trainers.batches import Integers
+from trainers.choices import choice_rows
 from trainers.collate import Rows, check_logits
 from trainers.generation import Generator
 from trainers.jobs import NotFiniteError, StageError, StageJob, StageOutcome, StageProgress
+from trainers.memory import PeakMemory
 from trainers.objectives.teacher import check_teacher, load_white_box_teacher
 from trainers.pricing.shape import model_shape
 from trainers.process import default_device, default_precision, set_up_process
@@ -49,6 +52,7 @@ class StudentWorker:
         self.name, self.seed, self.cache_dir = student, seed, cache_dir
         self.student = self._fresh_student()
         self.shape = model_shape(self.student.model)
+        self.memory = PeakMemory(self.student.model.device)
         self.teacher = None
         if white_box_teacher is not None:
             self.teacher = load_white_box_teacher(
@@ -139,8 +143,10 @@ class StudentWorker:
             # A fork from the very beginning, on a worker that has trained already.
             self.student = self._fresh_student()
             self.begin(self.settings)
+        self.memory.begin()
         try:
-            return self.trainer.train(job)
+            outcome = self.trainer.train(job)
+            return dataclasses.replace(outcome, peak_bytes=self.memory.since_begin())
         except NotFiniteError as error:
             bad, others = self._names(job, error.bad_rows), self._names(job, error.other_rows)
             kept = "nothing was saved" if job.start is None else f"checkpoint {job.start} is kept"
@@ -197,6 +203,31 @@ class StudentWorker:
         forced = self.generator.force(rows, purpose=purpose)
         return forced.loss_Q, forced.exact_Q, forced.charge
 
+    def choice_nats(
+        self, checkpoint: str, examples: Sequence[int], texts_Q: Sequence[Sequence[str]]
+    ) -> tuple[list[list[float]], Charge]:
+        """Nats of writing each of some texts, and no more, right after each question; recorded as evaluation."""
+        self.trainer.hold(checkpoint)
+        rows = choice_rows(self.store, self.student.tokenizer, examples, texts_Q)
+        forced = self.generator.force(rows, purpose="evaluate")
+        nats_R = forced.loss_Q * rows.target_tokens_R
+        ends = np.cumsum([len(texts) for texts in texts_Q])[:-1]
+        return [part.tolist() for part in np.split(nats_R, ends)], forced.charge
+
+    def answer_seconds(self, checkpoint: str, examples: Sequence[int]) -> tuple[list[float], list[Charge]]:
+        """Seconds of answering each of these examples alone and freely, ungraded; recorded as evaluation.
+
+        The first is answered once before, and not timed: the first pass in a process also chooses kernels and takes
+        memory.
+        """
+        self.trainer.hold(checkpoint)
+        seconds, charges = [], []
+        for example in [*examples[:1], *examples]:
+            began = time.monotonic()
+            charges.append(self.generator.generate_batch([example], mode="free", purpose="evaluate").charge)
+            seconds.append(time.monotonic() - began)
+        return seconds[1:], charges
+
     def export(self, checkpoint: str, folder: Path, card: str) -> None:
         """Write the student as a Hugging Face checkpoint with a model card, adapters merged into its layers."""
         self.trainer.hold(checkpoint)
@@ -210,4 +241,4 @@ class StudentWorker:
 
     def peak_bytes(self) -> int:
         """Most memory this process has held."""
-        return resource.getrusage(resource.RUSAGE_SELF).ru_maxrss * 1024
+        return self.memory.resident_bytes()

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import math
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 
 from controller.budgets import reopen_ledger
 from controller.config import Json
@@ -12,6 +12,8 @@ from controller.ledger import UNITS, Budget, Spend, Unit
 from curricula.types import BUDGET_PURPOSES, StageResult
 from evaluators.accuracy import Scores
 from evaluators.calibration import Calibration
+from experiments.fields import mapping, number, numbers
+from experiments.measures import Measures, read_calibration, read_measures
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -35,6 +37,7 @@ class Summary:
     lost_attempts: int
     lost_flops_at_most: float
     wall_seconds: float | None
+    measures: Measures = field(default_factory=Measures)
 
     @property
     def final(self) -> tuple[str, Scores] | None:
@@ -50,31 +53,30 @@ def read_summary(data: Mapping[str, object]) -> Summary:
     Raises:
         ValueError: a field is missing or of another type; the message names it.
     """
-    difficulty = data.get("difficulty")
-    lost = _mapping(data.get("lost") or {}, "lost")
+    lost = mapping(data.get("lost") or {}, "lost")
     seconds = data.get("wall_seconds")
-    budget = _mapping(data.get("budget"), "budget")
+    budget = mapping(data.get("budget"), "budget")
     return Summary(
         title=_title(data),
         unit=_unit(budget.get("unit")),
-        total=_number(budget.get("total"), "budget.total"),
-        spent=_number(budget.get("spent"), "budget.spent"),
+        total=number(budget.get("total"), "budget.total"),
+        spent=number(budget.get("spent"), "budget.spent"),
         spent_by_purpose={
-            purpose: _spend(spend, f"spent.{purpose}")
-            for purpose, spend in _mapping(data.get("spent"), "spent").items()
+            purpose: _spend(spend, f"spent.{purpose}") for purpose, spend in mapping(data.get("spent"), "spent").items()
         },
-        total_flops=_number(data.get("total_flops"), "total_flops"),
-        spent_flops=_number(data.get("spent_flops"), "spent_flops"),
-        charges=_numbers(data.get("charges"), "charges"),
-        recorded=_numbers(data.get("recorded") or {}, "recorded"),
-        mix_by_examples=_numbers(data.get("mix_by_examples") or {}, "mix_by_examples"),
-        mix_by_flops=_numbers(data.get("mix_by_flops") or {}, "mix_by_flops"),
+        total_flops=number(data.get("total_flops"), "total_flops"),
+        spent_flops=number(data.get("spent_flops"), "spent_flops"),
+        charges=numbers(data.get("charges"), "charges"),
+        recorded=numbers(data.get("recorded") or {}, "recorded"),
+        mix_by_examples=numbers(data.get("mix_by_examples") or {}, "mix_by_examples"),
+        mix_by_flops=numbers(data.get("mix_by_flops") or {}, "mix_by_flops"),
         dev=None if data.get("dev") is None else Scores.from_json(data["dev"], "summary.dev"),
         test=None if data.get("test") is None else Scores.from_json(data["test"], "summary.test"),
-        difficulty=None if difficulty is None else _calibration(_mapping(difficulty, "difficulty")),
-        lost_attempts=int(_number(lost.get("attempts", 0), "lost.attempts")),
-        lost_flops_at_most=_number(lost.get("flops_at_most", 0), "lost.flops_at_most"),
-        wall_seconds=None if seconds is None else _number(seconds, "wall_seconds"),
+        difficulty=read_calibration(data.get("difficulty")),
+        measures=read_measures(data),
+        lost_attempts=int(number(lost.get("attempts", 0), "lost.attempts")),
+        lost_flops_at_most=number(lost.get("flops_at_most", 0), "lost.flops_at_most"),
+        wall_seconds=None if seconds is None else number(seconds, "wall_seconds"),
     )
 
 
@@ -88,10 +90,10 @@ def summary_so_far(
     """
     given: list[Unit] = [unit for unit in UNITS if config.get(f"total_{unit}") is not None]
     unit: Unit = given[0] if given else UNITS[0]
-    prices = [_number(line["dollars_per_second"], "timings") for line in timings if "dollars_per_second" in line]
+    prices = [number(line["dollars_per_second"], "timings") for line in timings if "dollars_per_second" in line]
     budget = Budget(
         unit=unit,
-        total=_number(config.get(f"total_{unit}"), f"total_{unit}"),
+        total=number(config.get(f"total_{unit}"), f"total_{unit}"),
         dollars_per_second=prices[-1] if prices else 0.0,
     )
     ledger = reopen_ledger(budget, results, timings)
@@ -225,7 +227,7 @@ def _unit(value: object) -> Unit:
 
 
 def _spend(value: object, where: str) -> Spend:
-    amounts = _numbers(value, where)
+    amounts = numbers(value, where)
     return Spend(
         flops=int(amounts["flops"]),
         tokens=int(amounts["tokens"]),
@@ -234,32 +236,7 @@ def _spend(value: object, where: str) -> Spend:
     )
 
 
-def _calibration(data: Mapping[str, object]) -> Calibration:
-    auc = data.get("auc")
-    return Calibration(
-        auc=None if auc is None else _number(auc, "difficulty.auc"),
-        base_rate=_number(data.get("base_rate"), "difficulty.base_rate"),
-        n=int(_number(data.get("n"), "difficulty.n")),
-    )
-
-
 def _shares(amounts: Sequence[tuple[str, int]]) -> dict[str, float]:
     total = sum(amount for _, amount in amounts)
     names = dict.fromkeys(name for name, _ in amounts)
     return {name: sum(a for other, a in amounts if other == name) / total for name in names} if total else {}
-
-
-def _mapping(value: object, where: str) -> dict[str, object]:
-    if not isinstance(value, Mapping):
-        raise ValueError(f"summary.{where} must be a mapping, got {value!r}")
-    return {str(key): item for key, item in value.items()}
-
-
-def _numbers(value: object, where: str) -> dict[str, float]:
-    return {key: _number(item, f"{where}.{key}") for key, item in _mapping(value, where).items()}
-
-
-def _number(value: object, where: str) -> float:
-    if isinstance(value, bool) or not isinstance(value, int | float):
-        raise ValueError(f"summary.{where} must be a number, got {value!r}")
-    return float(value)

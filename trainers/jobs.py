@@ -104,6 +104,7 @@ class StageOutcome:
     train_seconds: float  # inside the loop
     tokens: int  # unpadded
     memory_micro_batch_tokens: int | None = None  # what memory had room for at once; None where all that was asked
+    peak_bytes: int | None = None  # most memory held during the stage; None where the system cannot say
 
 
 @dataclass(kw_only=True)

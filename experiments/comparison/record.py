@@ -123,6 +123,7 @@ class ComparisonRecord:
         self._clocks[cell] = {
             **_key(cell),
             **{name: summary[name] for name in ("wall_seconds", "train_seconds", "spent", "lost", "peak_worker_bytes")},
+            **{name: summary.get(name) for name in ("latency", "peak_train_bytes")},  # early summaries have none
         }
         for other, row in self.rows.items():
             same = (other.student, other.seed) == (cell.student, cell.seed) and "error" not in row
@@ -169,6 +170,7 @@ def _result_row(cell: Cell, identity: Mapping[str, Json], summary: Mapping[str, 
         "mix_by_examples": summary["mix_by_examples"],
         "mix_by_flops": summary["mix_by_flops"],
         "difficulty": summary["difficulty"],
+        "serving_bytes": summary.get("serving_bytes"),
         "bitwise": promise["bitwise"],
     }
 

@@ -155,6 +155,49 @@ def test_accuracies_are_those_of_the_answers_kept(finished: Finished, split: str
             _check(mapping(score), [row for row in rows if examples[row["id"]][column] == name])
 
 
+@pytest.mark.parametrize("split", ["dev", "test"])
+def test_likelihoods_of_choices_are_those_kept_of_choice_questions_alone(finished: Finished, split: str) -> None:
+    rows = finished.lines(f"{split}.jsonl")
+    assert all(("choice_likelihood" in row) == (row["kind"] == "choice") for row in rows)
+    kept = [mapping(row["choice_likelihood"]) for row in rows if "choice_likelihood" in row]
+    score = mapping(mapping(finished.summary[split])["choice_likelihood"])
+    right = 0
+    for row, one in ((row, mapping(row["choice_likelihood"])) for row in rows if "choice_likelihood" in row):
+        nats = one["nats"]
+        assert isinstance(nats, list)
+        assert one["choice"] == "ABC"[int(np.argmin(nats))]
+        assert one["correct"] == (one["choice"] == row["answer"])
+        right += bool(one["correct"])
+    assert (score["n"], score["unknown"]) == (len(kept), 0)
+    assert score["accuracy"] == pytest.approx(right / len(kept))
+    assert score["ci95"] == pytest.approx(list(wilson(right, len(kept))))
+
+
+def test_bands_of_difficulty_are_those_of_the_questions_kept(finished: Finished) -> None:
+    rows = finished.lines("dev.jsonl")
+    groups = mapping(mapping(finished.summary["dev"])["by_difficulty"])
+    assert set(groups) == {row["band"] for row in rows}
+    for name, score in groups.items():
+        _check(mapping(score), [row for row in rows if row["band"] == name])
+
+
+def test_waiting_and_memory_are_told(finished: Finished) -> None:
+    summary = finished.summary
+    waiting = mapping(summary["latency"])
+    assert (waiting["answers"], waiting["threads"], waiting["device"]) == (16, 1, "cpu")
+    assert 0 < number(waiting["median_seconds"]) <= number(waiting["p90_seconds"])
+    weights = sum(
+        parameter.nbytes for parameter in AutoModelForCausalLM.from_pretrained(finished.folder / "student").parameters()
+    )
+    tokens = [number(row["prompt_tokens"]) + number(row["output_tokens"]) for row in finished.lines("dev.jsonl")]
+    cached = 2 * 4 * 64 * 4 * float(np.mean(tokens))  # keys and values of four layers, 64 wide, in fp32
+    assert summary["serving_bytes"] == pytest.approx(weights + cached)
+    peaks = mapping(summary["peak_train_bytes"])
+    assert set(peaks) == {"answer", "compressed"}
+    for peak in peaks.values():
+        assert peak is None or weights < number(peak) <= number(summary["peak_worker_bytes"])
+
+
 def _check(score: Mapping[str, object], rows: Sequence[Mapping[str, object]]) -> None:
     correct = [bool(row["correct"]) for row in rows]
     assert score["n"] == len(rows)
