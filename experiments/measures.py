@@ -6,9 +6,10 @@ from collections.abc import Mapping
 from dataclasses import dataclass, field
 
 from evaluators.calibration import Calibration, ReliabilityBin
+from evaluators.harness import HarnessTask
 from evaluators.latency import Latency
 from evaluators.likelihood import ChoiceLikelihood
-from experiments.fields import interval, mapping, number
+from experiments.fields import interval, mapping, number, numbers
 
 EVALUATED = ("dev", "test")
 
@@ -26,6 +27,7 @@ class Measures:
     latency: Latency | None = None
     serving_bytes: int | None = None  # weights, and the cache of one answer of mean length
     peak_train_bytes: Mapping[str, int | None] = field(default_factory=dict)  # by supervision; `mixed`; None: not known
+    harness: Mapping[str, HarnessTask] = field(default_factory=dict)  # by task, of those that were asked for
 
 
 def read_measures(data: Mapping[str, object]) -> Measures:
@@ -47,6 +49,10 @@ def read_measures(data: Mapping[str, object]) -> Measures:
         peak_train_bytes={
             name: None if peak is None else int(number(peak, f"peak_train_bytes.{name}"))
             for name, peak in mapping(data.get("peak_train_bytes") or {}, "peak_train_bytes").items()
+        },
+        harness={
+            name: _harness_task(mapping(task, f"harness.{name}"), f"harness.{name}")
+            for name, task in mapping(data.get("harness") or {}, "harness").items()
         },
     )
 
@@ -106,4 +112,16 @@ def _latency(data: Mapping[str, object]) -> Latency:
         answers=int(number(data.get("answers"), "latency.answers")),
         threads=int(number(data.get("threads"), "latency.threads")),
         device=str(data.get("device")),
+    )
+
+
+def _harness_task(data: Mapping[str, object], where: str) -> HarnessTask:
+    shots, n = data.get("num_fewshot"), data.get("n")
+    return HarnessTask(
+        harness_version=str(data.get("harness_version")),
+        task_version=str(data.get("task_version")),
+        num_fewshot=None if shots is None else int(number(shots, f"{where}.num_fewshot")),
+        n=None if n is None else int(number(n, f"{where}.n")),
+        metrics=numbers(data.get("metrics"), f"{where}.metrics"),
+        standard_errors=numbers(data.get("standard_errors"), f"{where}.standard_errors"),
     )
