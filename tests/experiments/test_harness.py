@@ -50,7 +50,8 @@ def _finished_run(folder: Path) -> Student:
 
 def _run(folder: Path, *flags: str) -> subprocess.CompletedProcess[str]:
     command = [sys.executable, "-m", "experiments.harness", str(folder), *flags]
-    return subprocess.run(command, cwd=ROOT, capture_output=True, text=True, timeout=LIMIT_SECONDS, check=False)
+    # The harness reads the names of some thousands of tasks first.
+    return subprocess.run(command, cwd=ROOT, capture_output=True, text=True, timeout=3 * LIMIT_SECONDS, check=False)
 
 
 def _likelier(student: Student, question: str) -> int:
@@ -91,8 +92,6 @@ def test_a_task_of_ones_own_scores_as_plain_forward_passes_do_and_stands_beside_
     assert found["larger"].standard_errors == {"acc,none": pytest.approx(error)}
     assert (found["larger"].n, found["larger"].task_version, found["larger"].num_fewshot) == (len(right), "1.5", 0)
     assert "larger" in ended.stdout
-    unknown = _run(tmp_path, "--tasks", "nothing_like_it")
-    assert unknown.returncode == 2 and "has no task 'nothing_like_it'" in unknown.stderr
 
 
 def test_a_group_has_metrics_and_no_questions_of_its_own() -> None:
