@@ -26,6 +26,7 @@ from experiments.comparison.grid import AXES, OTHER_BUDGETS, Cell, Grid, grid_ce
 from experiments.comparison.progress import final_tables
 from experiments.comparison.record import COMPARISON, read_rows
 from experiments.comparison.running import run_comparison
+from experiments.findings.reading import read_runs
 
 EXIT_FAILED_CELLS = 1
 
@@ -80,12 +81,14 @@ def main(arguments: Sequence[str] | None = None) -> None:
         invocation = parse(arguments)
         failed = run_comparison(invocation.cells, invocation.settings, invocation.where, console)
         rows = read_rows(invocation.where.output_dir)
+        done = any("error" not in row for row in rows)
+        runs = read_runs([invocation.where.output_dir]).runs if done else ()
     except KeyboardInterrupt:
         print("stopped; the same command goes on", file=sys.stderr)
         sys.exit(EXIT_INTERRUPTED)
     except (ValueError, OSError) as error:
         fail(one_line(str(error), ()))
-    for table in final_tables(list(invocation.cells), rows):
+    for table in final_tables(list(invocation.cells), rows, runs):
         console.print(table)
     console.print(f"rows: {invocation.where.output_dir / COMPARISON}", soft_wrap=True)
     if failed:

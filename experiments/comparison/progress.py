@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import json
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from pathlib import Path
 from types import TracebackType
 
@@ -15,8 +15,12 @@ from rich.text import Text
 from controller.record import STAGES
 from curricula.types import BUDGET_PURPOSES
 from evaluators.accuracy import Scores
+from evaluators.resampling import Estimate
 from experiments.comparison.grid import Cell
 from experiments.comparison.record import ComparisonRecord, Row
+from experiments.findings.findings import FinishedRun
+from experiments.findings.graded import behind_the_best
+from experiments.findings.markdown import points_text
 from experiments.summary import accuracy_text, flops_text, share_text
 
 LAST_ROWS = 12
@@ -77,24 +81,47 @@ class CellTable:
         return table
 
 
-def final_tables(cells: Sequence[Cell], rows: Sequence[Row]) -> list[Table]:
-    """For each corpus, student and budget: accuracy by policy and seed, on the split that counts."""
+def final_tables(cells: Sequence[Cell], rows: Sequence[Row], runs: Sequence[FinishedRun]) -> list[Table]:
+    """For each corpus, student and budget: accuracy by policy and seed, on the split that counts, and where two seeds
+    are there how far each policy is behind the best, paired by question and seed.
+
+    Args:
+        runs: those of the rows, read from their folders.
+    """
     by_key = {tuple(row[name] for name in ("corpus", "student", "total_flops", "policy", "seed")): row for row in rows}
     seeds = sorted({cell.seed for cell in cells})
-    tables: dict[tuple[str, str, int], Table] = {}
-    for cell in dict.fromkeys(cells):
-        place = (cell.corpus, cell.student, cell.total_flops)
-        if place not in tables:
-            title = f"{cell.corpus}, {cell.student}, {flops_text(cell.total_flops)} FLOPs: accuracy [95% of questions]"
-            tables[place] = Table("policy", *(f"seed {seed}" for seed in seeds), title=title, title_justify="left")
-    for place, table in tables.items():
+    tables: list[Table] = []
+    for place in dict.fromkeys((cell.corpus, cell.student, cell.total_flops) for cell in cells):
         policies = dict.fromkeys(
             cell.policy for cell in cells if (cell.corpus, cell.student, cell.total_flops) == place
         )
+        behind = behind_the_best({policy: of for policy in policies if (of := _runs_of(runs, *place, policy))})
+        title = f"{place[0]}, {place[1]}, {flops_text(place[2])} FLOPs: accuracy [95% of questions]"
+        table = Table("policy", *(f"seed {seed}" for seed in seeds), title=title, title_justify="left")
+        if len(behind) > 1:
+            table.add_column("points from the best (95%)")
         for policy in policies:
             found = [by_key.get((*place, policy, seed)) for seed in seeds]
-            table.add_row(Text(policy), *(Text("" if row is None else outcome_text(row)) for row in found))
-    return list(tables.values())
+            told = ["" if row is None else outcome_text(row) for row in found]
+            if len(behind) > 1:
+                told.append(_behind_text(policy, behind))
+            table.add_row(Text(policy), *map(Text, told))
+        tables.append(table)
+    return tables
+
+
+def _runs_of(
+    runs: Sequence[FinishedRun], corpus: str, student: str, total_flops: int, policy: str
+) -> list[FinishedRun]:
+    place = (corpus, student, total_flops, policy)
+    return [run for run in runs if (run.corpus, run.student, run.summary.total, run.policy) == place]
+
+
+def _behind_text(policy: str, behind: Mapping[str, Estimate | None]) -> str:
+    if policy not in behind:
+        return ""
+    estimate = behind[policy]
+    return "best" if estimate is None else points_text(estimate)
 
 
 def cell_text(cell: Cell) -> str:

@@ -21,7 +21,8 @@ from evaluators.ownership import Making, Student, break_even, ownership, sensiti
 from evaluators.sentences import sentence
 from evaluators.serving import TokenPrices
 from experiments.findings.findings import Costs, Decisions, FinishedRun, Reader, Setting
-from experiments.findings.settings import SEED, Groups, known_prompt_tokens, restricted, student_shape
+from experiments.findings.graded import SEED, restricted
+from experiments.findings.settings import Groups, known_prompt_tokens, student_shape
 from trainers.pricing.flops import ModelShape
 
 DRAWS = 1000

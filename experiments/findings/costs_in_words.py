@@ -42,7 +42,7 @@ def costs_in_words(each: QuestionSet) -> list[str]:
     )
     several = sum(len(setting.runs) for setting in each.settings) > len(each.settings)
     return [
-        _terms(costs.terms),
+        terms_text(costs.terms),
         f"What making a student took, in {making_unit}, and then what a {unit} costs in dollars, making included, by "
         "the number of queries it is ever asked:",
         table(header, rows),
@@ -52,7 +52,7 @@ def costs_in_words(each: QuestionSet) -> list[str]:
         table(
             ("setting", "against", "is cheaper"),
             [
-                (one, other, _crossing(costs.break_evens[one, other]))
+                (one, other, crossing_text(costs.break_evens[one, other]))
                 for place, one in enumerate(costs.owned)
                 for other in [*costs.owned][place + 1 :]
             ],
@@ -69,7 +69,8 @@ def _parts(costs: Costs, name: str) -> Iterable[float]:
     return (parts["teacher"] + parts["rejected"], parts["compression"], parts["selection"], parts["training"])
 
 
-def _terms(terms: Terms) -> str:
+def terms_text(terms: Terms) -> str:
+    """Prices, and how answers are used, in words."""
     serving = terms.serving
     served = (
         f"at {_machine(serving)}"
@@ -95,7 +96,8 @@ def _machine(hardware: Hardware) -> str:
     return f"${hardware.dollars_per_hour:.3g} an hour for {flops_text(reached)} FLOPs a second"
 
 
-def _crossing(found: BreakEven) -> str:
+def crossing_text(found: BreakEven) -> str:
+    """From when on one is cheaper than another, or until when: what follows on "is cheaper"."""
     if found.crossing in ("from the start", "never"):
         share = found.shares.get(found.crossing)
         return found.crossing if share in (None, 1.0) else f"{found.crossing} (so in {share_text(share)} of the draws)"

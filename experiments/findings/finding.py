@@ -12,7 +12,7 @@ from pathlib import Path
 
 from controller.config import Json
 from evaluators.frontier import Frontier, frontier, retention, token_efficiency
-from evaluators.paired import GradedRuns, difference, stack
+from evaluators.paired import difference, stack
 from evaluators.saturating import fit_saturating
 from experiments.findings.costing import find_costs, find_decisions, priced_settings
 from experiments.findings.findings import (
@@ -26,7 +26,8 @@ from experiments.findings.findings import (
     RunsRead,
     Setting,
 )
-from experiments.findings.settings import RESAMPLES, SEED, Place, build_setting, question_groups, restricted
+from experiments.findings.graded import RESAMPLES, SEED, common, restricted
+from experiments.findings.settings import Place, build_setting, question_groups
 from experiments.summary import amount_text
 
 RAW_SUPERVISION = "reasoning"
@@ -199,24 +200,15 @@ def _raw(settings: Sequence[Setting]) -> str | None:
 
 def _against_raw(setting: Setting, settings: Sequence[Setting], raw: str | None) -> Setting:
     place = (raw, setting.student, setting.budget)
-    for other in settings:
-        if (other.policy, other.student, other.budget) == place and (pair := _pair(setting, other)) is not None:
-            return dataclasses.replace(
-                setting,
-                retention=retention(*pair, seed=SEED, resamples=RESAMPLES),
-                token_efficiency=token_efficiency(*pair, seed=SEED, resamples=RESAMPLES),
-            )
-    return setting
-
-
-def _pair(one: Setting, other: Setting) -> tuple[GradedRuns, GradedRuns] | None:
-    """Both under the seeds and on the graded questions that they have in common; None where there are none."""
-    seeds = [seed for seed in one.graded.seeds_K if seed in other.graded.seeds_K]
-    questions = set(one.graded.questions_Q) & set(other.graded.questions_Q)
-    if not (seeds and questions):
-        return None
-    first, second = (restricted(each.graded, seeds=seeds, questions=questions) for each in (one, other))
-    return first, second
+    found = [other for other in settings if (other.policy, other.student, other.budget) == place]
+    pair = common(setting.graded, found[0].graded) if found else None
+    if pair is None:
+        return setting
+    return dataclasses.replace(
+        setting,
+        retention=retention(*pair, seed=SEED, resamples=RESAMPLES),
+        token_efficiency=token_efficiency(*pair, seed=SEED, resamples=RESAMPLES),
+    )
 
 
 def _differences(settings: Sequence[Setting]) -> tuple[Difference, ...]:
@@ -224,7 +216,7 @@ def _differences(settings: Sequence[Setting]) -> tuple[Difference, ...]:
     found = []
     for place, one in enumerate(settings):
         for other in settings[place + 1 :]:
-            if (pair := _pair(one, other)) is not None:
+            if (pair := common(one.graded, other.graded)) is not None:
                 estimate = difference(*pair, seed=SEED, resamples=RESAMPLES)
                 found.append(Difference(first=one.name, second=other.name, seeds=pair[0].seeds_K, accuracy=estimate))
     return tuple(found)

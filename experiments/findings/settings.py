@@ -17,12 +17,9 @@ from evaluators.accuracy import Score, Scores, length_bands
 from evaluators.paired import GradedRuns, mean_accuracy
 from evaluators.resampling import resample
 from experiments.findings.findings import Answer, CurvePoint, FinishedRun, GroupScore, Setting
+from experiments.findings.graded import RESAMPLES, SEED, graded_runs, restricted
 from trainers.pricing.config_shape import folder_shape
 from trainers.pricing.flops import ModelShape, generate_flops
-
-SEED = 0
-"""Of every bootstrap of a report: the same folders, the same figures."""
-RESAMPLES = 2000
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -72,44 +69,6 @@ def question_groups(runs: Sequence[FinishedRun]) -> Groups:
 
 def _column(answer: Answer) -> dict[str, str]:
     return {"task": answer.task, "kind": answer.kind, "domain": answer.domain, "difficulty": answer.band}
-
-
-def graded_runs(runs: Sequence[FinishedRun]) -> GradedRuns:
-    """The answers to the questions that were graded under every seed.
-
-    Raises:
-        ValueError: there are none.
-    """
-    graded_KQ = np.array([[answer.graded for answer in run.answers_Q] for run in runs])
-    keep_Q = np.flatnonzero(graded_KQ.all(axis=0))
-    if not len(keep_Q):
-        raise ValueError("no question was graded under every seed")
-    return GradedRuns(
-        questions_Q=tuple(runs[0].answers_Q[place].id for place in keep_Q),
-        seeds_K=tuple(run.seed for run in runs),
-        correct_KQ=np.array([[run.answers_Q[place].correct for place in keep_Q] for run in runs], dtype=bool),
-        output_tokens_KQ=np.array(
-            [[run.answers_Q[place].output_tokens for place in keep_Q] for run in runs], dtype=np.int32
-        ),
-    )
-
-
-def restricted(
-    graded: GradedRuns, *, seeds: Sequence[int] | None = None, questions: set[str] | None = None
-) -> GradedRuns:
-    """The part of graded runs that has these seeds, in this order, and these questions; all where None.
-
-    Raises:
-        ValueError: nothing is left.
-    """
-    row_K = [graded.seeds_K.index(seed) for seed in (graded.seeds_K if seeds is None else seeds)]
-    place_Q = [place for place, name in enumerate(graded.questions_Q) if questions is None or name in questions]
-    return GradedRuns(
-        questions_Q=tuple(graded.questions_Q[place] for place in place_Q),
-        seeds_K=tuple(graded.seeds_K[row] for row in row_K),
-        correct_KQ=graded.correct_KQ[np.ix_(row_K, place_Q)],
-        output_tokens_KQ=graded.output_tokens_KQ[np.ix_(row_K, place_Q)],
-    )
 
 
 def build_setting(place: Place, runs: Sequence[FinishedRun], groups: Groups) -> Setting:

@@ -4,7 +4,9 @@ from __future__ import annotations
 
 import csv
 import json
+import shutil
 import signal
+import zlib
 from collections.abc import Iterator
 from dataclasses import dataclass
 from pathlib import Path
@@ -58,11 +60,26 @@ def test_rows_are_what_the_runs_say(whole: Comparison) -> None:
         assert row["flops"] == {**summary["charges"], **summary["recorded"]}
 
 
-def test_findings_agree_with_a_recomputation_from_the_files(whole: Comparison, tmp_path: Path) -> None:
-    read = read_runs([whole.folder])
+def with_other_verdicts(comparison: Path, copy: Path) -> Path:
+    """A copy in which about half of the answers are right, by their ids and the run's folder: a second of training
+    gets hardly any."""
+    shutil.copytree(comparison, copy)
+    for path in copy.glob("runs/*/dev.jsonl"):
+        rows = [json.loads(line) for line in path.read_text(encoding="utf-8").splitlines()]
+        told = [{**row, "correct": zlib.crc32(f"{path.parent.name} {row['id']}".encode()) % 7 < 3} for row in rows]
+        path.write_text("".join(json.dumps(row) + "\n" for row in told), encoding="utf-8")
+    return copy
+
+
+@pytest.mark.parametrize("as_it_is", [True, False])
+def test_findings_agree_with_a_recomputation_from_the_files(
+    whole: Comparison, tmp_path: Path, *, as_it_is: bool
+) -> None:
+    folder = whole.folder if as_it_is else with_other_verdicts(whole.folder, tmp_path / "copy")
+    read = read_runs([folder])
     found = find(read, reader_of(ReaderFlags(), read.runs))
     (each,) = found.question_sets
-    again = read_again(whole.folder)
+    again = read_again(folder)
     for setting in each.settings:
         runs = [run for run in again if run.policy == setting.policy]
         assert [run.seed for run in runs] == [run.seed for run in setting.runs] == [0, 1]
@@ -88,8 +105,8 @@ def test_findings_agree_with_a_recomputation_from_the_files(whole: Comparison, t
     if pair.accuracy.interval is not None:
         ends = (pair.accuracy.interval.low, pair.accuracy.interval.high)
         assert ends == pytest.approx((max(low, -1.0), min(high, 1.0)))
-    write_findings(found, tmp_path)
-    with (tmp_path / "runs.csv").open(newline="", encoding="utf-8") as file:
+    write_findings(found, tmp_path / "report")
+    with (tmp_path / "report" / "runs.csv").open(newline="", encoding="utf-8") as file:
         written = {(row["setting"], int(row["seed"])): float(row["accuracy"]) for row in csv.DictReader(file)}
     assert written == pytest.approx(accuracy)
 

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import csv
 import html
+import io
 import json
 import math
 from collections.abc import Sequence
@@ -11,10 +12,14 @@ from pathlib import Path
 
 import pytest
 from markdown_it import MarkdownIt
+from rich.console import Console
 
+from controller.config import Json
 from evaluators.saturating import NotFitted
+from experiments.comparison.grid import Cell
+from experiments.comparison.progress import final_tables
 from experiments.findings.finding import find
-from experiments.findings.findings import Findings, QuestionSet
+from experiments.findings.findings import Findings, FinishedRun, QuestionSet
 from experiments.findings.reader import ReaderFlags, reader_of
 from experiments.findings.reading import read_runs
 from experiments.findings.words import report_text
@@ -314,7 +319,8 @@ def test_flags_out_of_range_are_refused_by_name(flags: ReaderFlags, message: str
 
 
 def test_latency_and_memory_of_the_summary_reach_the_limits(tmp_path: Path) -> None:
-    measured = {"latency": {"median_seconds": 0.25}, "serving_bytes": 2**30}
+    latency = {"median_seconds": 0.25, "p90_seconds": 0.5, "answers": 16, "threads": 1, "device": "cpu"}
+    measured = {"latency": latency, "serving_bytes": 2**30}
     folders = [write_run(tmp_path / f"{s}", rows(share_right(20)), seed=s, summary=measured) for s in range(2)]
     each = one_set(findings(*folders, flags=ReaderFlags(max_latency_seconds=0.3, max_memory_gib=0.5)))
     assert each.settings[0].latency_seconds == 0.25
@@ -396,3 +402,29 @@ def test_text_of_a_corpus_is_no_markup_in_the_report(tmp_path: Path) -> None:
     for tag in ("<script", "<a ", "<img", "<code", "<strong>f"):
         assert tag not in page
     assert html.escape(" ".join(hostile.split()), quote=False) in page
+
+
+def test_a_comparison_ends_with_how_far_each_policy_is_from_the_best(tmp_path: Path) -> None:
+    runs = read_runs(two_policies(tmp_path)).runs
+    place = {"corpus": "corpora/sums", "student": "tiny", "total_flops": 10**9}
+    cells = [
+        Cell(corpus="corpora/sums", student="tiny", total_flops=10**9, policy=run.policy, seed=run.seed) for run in runs
+    ]
+    table_rows: list[dict[str, Json]] = [
+        {**place, "policy": run.policy, "seed": run.seed, "test": (run.record.summary or {})["test"]} for run in runs
+    ]
+    text = shown_tables(cells, table_rows, runs)
+    by_seed = [100 * ((10 + seed) - (30 - seed)) / QUESTIONS for seed in range(3)]
+    half = 4.302652729749 * math.sqrt(sum((x + 45) ** 2 for x in by_seed) / 2 / 3)
+    assert sum(by_seed) / 3 == -45
+    assert f"-45.0 ({-45 - half:+.1f} to {-45 + half:+.1f})" in text
+    assert "best" in text
+    assert "from the best" not in shown_tables(cells[::3], table_rows[::3], runs[::3])  # one seed
+
+
+def shown_tables(cells: list[Cell], table_rows: list[dict[str, Json]], runs: Sequence[FinishedRun]) -> str:
+    console = Console(file=io.StringIO(), width=200)
+    for table in final_tables(cells, table_rows, runs):
+        console.print(table)
+    assert isinstance(console.file, io.StringIO)
+    return console.file.getvalue()
