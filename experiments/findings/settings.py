@@ -13,7 +13,8 @@ import numpy as np
 from numpy.typing import NDArray
 
 from curricula.types import Ints
-from evaluators.accuracy import Score, Scores, length_bands
+from evaluators.accuracy import Score, Scores
+from evaluators.bands import length_bands
 from evaluators.paired import GradedRuns, mean_accuracy
 from evaluators.resampling import resample
 from experiments.findings.findings import Answer, CurvePoint, FinishedRun, GroupScore, Setting
@@ -80,6 +81,9 @@ def build_setting(place: Place, runs: Sequence[FinishedRun], groups: Groups) -> 
     graded = graded_runs(runs)
     prompt_tokens_Q = known_prompt_tokens(runs)
     shape = student_shape(runs)
+    measures = [run.summary.measures for run in runs]
+    waiting = [each.latency.median_seconds for each in measures if each.latency is not None]
+    serving = [each.serving_bytes for each in measures if each.serving_bytes is not None]
     return Setting(
         name=place.name,
         policy=place.policy,
@@ -92,8 +96,8 @@ def build_setting(place: Place, runs: Sequence[FinishedRun], groups: Groups) -> 
         scores=_scores(runs, graded, groups),
         spent_flops=_mean([run.summary.spent_flops for run in runs]),
         answer_flops=None if prompt_tokens_Q is None or shape is None else _answer_flops(shape, runs, prompt_tokens_Q),
-        latency_seconds=_median([_amount(run, "latency", "median_seconds") for run in runs]),
-        serving_bytes=_serving_bytes(runs),
+        latency_seconds=float(np.median(waiting)) if waiting else None,
+        serving_bytes=max(serving, default=None),
         curve=_curve(runs),
         retention=None,
         token_efficiency=None,
@@ -174,6 +178,7 @@ def _told(group: str, name: str, run: FinishedRun) -> Score | None:
         "kind": scores.by_kind,
         "domain": scores.by_domain,
         "prompt length": scores.by_prompt_chars,
+        "difficulty": scores.by_difficulty,
     }
     return of_group.get(group, {}).get(name)
 
@@ -219,24 +224,6 @@ def _probes(run: FinishedRun) -> list[tuple[float, float]]:
         if solved:
             points.append((min(1.0, spent / run.summary.total_flops), max(solved)))
     return points
-
-
-def _serving_bytes(runs: Sequence[FinishedRun]) -> int | None:
-    told = [amount for run in runs if (amount := _amount(run, "serving_bytes")) is not None]
-    return round(max(told)) if told else None
-
-
-def _amount(run: FinishedRun, *path: str) -> float | None:
-    """A number of summary.json, by the names on the way to it; None where it is not told."""
-    value: object = run.record.summary
-    for name in path:
-        value = value.get(name) if isinstance(value, dict) else None
-    return float(value) if isinstance(value, int | float) else None
-
-
-def _median(values: Sequence[float | None]) -> float | None:
-    told = [value for value in values if value is not None]
-    return float(np.median(told)) if told else None
 
 
 def _mean(values: Sequence[float]) -> float:

@@ -346,11 +346,16 @@ def test_task_groups_are_kind_and_domain_and_share_what_making_took(tmp_path: Pa
     assert len(decisions.sentences) == len(decisions.cells) == 5 * 3
 
 
-def test_bands_of_difficulty_tell_task_groups_apart_where_known(tmp_path: Path) -> None:
-    banded = [{**row, "band": f"{1 + place % 2}: {place % 2} lines"} for place, row in enumerate(rows(share_right(20)))]
+@pytest.mark.parametrize(("questions", "groups"), [(80, {"open questions", "multiple-choice questions"}), (40, set())])
+def test_bands_of_difficulty_tell_task_groups_apart_where_enough_questions_are_known(
+    tmp_path: Path, questions: int, groups: set[str]
+) -> None:
+    answers = rows(share_right(20, of=questions))
+    banded = [{**row, "band": f"{1 + place % 2}: {place % 2} to 9 characters"} for place, row in enumerate(answers)]
     decisions = one_set(findings(write_run(tmp_path / "a", banded))).decisions
     assert decisions is not None
-    assert {cell.task_group for cell in decisions.cells} == {"all questions"}  # ten questions a group are too few
+    expected = {f"{name} ({low} to 9 characters)" for name in groups for low in (0, 1)}
+    assert {cell.task_group for cell in decisions.cells} == {"all questions", *expected}
 
 
 def test_curves_over_budgets_are_refused_with_a_reason(tmp_path: Path) -> None:
