@@ -14,35 +14,17 @@ from __future__ import annotations
 import functools
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
-from dataclasses import dataclass
 
 import torch
 from torch.nn.attention.varlen import varlen_attn
 from transformers import AttentionInterface, PreTrainedModel
 from transformers.integrations.sdpa_attention import sdpa_attention_forward
 
+from trainers.packing import Packing, gather, spread
+
 PACKED, PACKED_EAGER = "packed", "packed_eager"
 VARLEN_DTYPES = (torch.bfloat16, torch.float16)
 """Of the varlen kernel; fp32 on a GPU takes the dense way."""
-
-
-@dataclass(frozen=True, kw_only=True, eq=False)
-class Group:
-    """Rows that share one dense call."""
-
-    rows: int
-    length: int  # positions of its longest row
-    take_BL: torch.Tensor  # packed position of each of its rows x length positions, flat; beyond a row's end any
-
-
-@dataclass(frozen=True, kw_only=True, eq=False)
-class Packing:
-    """Where the rows of one packed micro-batch stand."""
-
-    starts: torch.Tensor  # int32: of every row and of what fills up the end, and T
-    longest: int  # positions of the longest of them
-    groups: tuple[Group, ...]
-    place_T: torch.Tensor  # of each packed position in the groups' outputs, one group after another
 
 
 Dense = Callable[
@@ -121,14 +103,15 @@ def _packed(
         query, key, value = query.to(dtype), key.to(dtype), value.to(dtype)
     if query.is_cuda and query.dtype in VARLEN_DTYPES and softcap is None:
         return _row_by_row(query, key, value, packing=packing, scaling=scaling, sliding_window=sliding_window), None
+    # Each for itself: one that depends on nothing trained must not be given a gradient for the others' sake.
+    spreads = [spread(each[0].transpose(0, 1), packing) for each in (query, key, value)]
     outputs = []
-    for group in packing.groups:
-        # Each for itself: one that depends on nothing trained must not be given a gradient for the others' sake.
-        q, k, v = (_padded(each, group) for each in (query, key, value))
+    for group, *parts in zip(packing.groups, *spreads, strict=True):
+        q, k, v = (part.unflatten(0, (group.rows, group.length)).transpose(1, 2) for part in parts)
         windowed = sliding_window is not None and sliding_window < group.length
         mask = _seen(group.length, sliding_window, query.device) if windowed else None
         outputs.append(dense(module, q, k, v, mask, scaling, softcap).flatten(0, 1))
-    return torch.cat(outputs).index_select(0, packing.place_T)[None], None
+    return gather(outputs, packing, query.shape[2])[None], None
 
 
 def _row_by_row(
@@ -155,11 +138,6 @@ def _row_by_row(
     )
     assert isinstance(output, torch.Tensor)  # no auxiliary output was asked for
     return output[None]
-
-
-def _padded(packed: torch.Tensor, group: Group) -> torch.Tensor:
-    """(1, A, T, W) -> (B, A, L, W)."""
-    return packed[0].index_select(1, group.take_BL).unflatten(1, (group.rows, group.length)).transpose(0, 1)
 
 
 def _handed_on(packing: Packing | None, module: torch.nn.Module) -> Packing:

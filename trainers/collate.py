@@ -5,6 +5,7 @@ Legend: B rows, L positions of a row, T packed positions, H supervised positions
 
 from __future__ import annotations
 
+import itertools
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass
@@ -17,10 +18,11 @@ from numpy.typing import NDArray
 from torch import nn
 from transformers import PreTrainedModel
 
-from trainers.attention import Group, Packing, packed_attention
+from trainers.attention import packed_attention
 from trainers.batches import Integers, MicroBatch, pack
 from trainers.components import decoder_blocks
 from trainers.jobs import Precision
+from trainers.packing import Group, GroupIndices, Packing
 from trainers.tokens import IGNORED_LABEL, TokenStore
 
 LOGIT_TOLERANCE = 1e-3
@@ -84,7 +86,7 @@ def collate_tokens(
     first_B = start_B + batch.length_B - target_B - 1
     head_fill = np.zeros(batch.head_positions - batch.supervised_tokens, dtype=np.int64)
     starts = np.concatenate([start_B, [batch.positions - len(fill)], [batch.positions] if len(fill) else []])
-    take, place_T = _dense_places(batch, start_B)
+    indices = [_group_indices(batch.length_B[first:last]) for first, last in batch.groups]
     arrays = [
         np.concatenate([*(part for row in zip(prompts, targets, strict=True) for part in row), fill + pad_id]),
         position_T,
@@ -92,19 +94,25 @@ def collate_tokens(
         np.concatenate([*targets, head_fill + IGNORED_LABEL]),
         np.concatenate([np.repeat(np.arange(len(target_B)), target_B), head_fill]),
         starts,
-        place_T,
-        *take,
+        *itertools.chain.from_iterable(indices),
     ]
-    ids, position_ids, position_H, label_H, row_H, start_tensor, place, *take_tensors = _on_device(arrays, device)
+    ids, position_ids, position_H, label_H, row_H, start_tensor, *rest = _on_device(arrays, device)
+    remaining = iter(rest)
     groups = tuple(
-        Group(rows=end - start, length=int(batch.length_B[end - 1]), take_BL=tensor)
-        for (start, end), tensor in zip(batch.groups, take_tensors, strict=True)
+        Group(
+            first=int(start_B[first]),
+            last=int(start_B[last - 1] + batch.length_B[last - 1]),
+            rows=last - first,
+            length=int(batch.length_B[last - 1]),
+            indices=GroupIndices(*itertools.islice(remaining, 3)) if arrays_of_group else None,
+        )
+        for (first, last), arrays_of_group in zip(batch.groups, indices, strict=True)
     )
     longest = max(int(batch.length_B[-1]), len(fill))
     return Batch(
         input_ids=ids[None],
         position_ids=position_ids[None],
-        packing=Packing(starts=start_tensor.int(), longest=longest, groups=groups, place_T=place),
+        packing=Packing(starts=start_tensor.int(), longest=longest, groups=groups),
         position_H=position_H,
         label_H=label_H,
         row_H=row_H,
@@ -116,17 +124,15 @@ def _counted(count_B: NDArray[np.int64]) -> NDArray[np.int64]:
     return np.arange(count_B.sum()) - np.repeat(np.cumsum(count_B) - count_B, count_B)
 
 
-def _dense_places(batch: MicroBatch, start_B: NDArray[np.int64]) -> tuple[list[NDArray[np.int64]], NDArray[np.int64]]:
-    """The packed position of every position of a group, padded ones too; and where each packed one is among them."""
-    take, place_T, before = [], np.zeros(batch.positions, dtype=np.int64), 0
-    for first, last in batch.groups:
-        length_B = batch.length_B[first:last]
-        at_BL = start_B[first:last, None] + np.arange(length_B[-1])
-        real_BL = np.arange(length_B[-1]) < length_B[:, None]
-        place_T[at_BL[real_BL]] = before + np.flatnonzero(real_BL)
-        take.append(np.minimum(at_BL, batch.positions - 1).ravel())
-        before += at_BL.size
-    return take, place_T
+def _group_indices(length_B: NDArray[np.int64]) -> tuple[NDArray[np.int64], ...]:
+    """What `GroupIndices` holds of a group with rows of these lengths, the longest last; nothing if all are equal."""
+    longest = length_B[-1]
+    if length_B[0] == longest:
+        return ()
+    start_B = np.cumsum(length_B) - length_B
+    real_S = (np.arange(longest) < length_B[:, None]).ravel()
+    take_S = (start_B[:, None] + np.arange(longest)).ravel()
+    return np.minimum(take_S, length_B.sum() - 1), np.flatnonzero(real_S), np.flatnonzero(~real_S)
 
 
 def _on_device(arrays: Sequence[NDArray[np.int64]], device: torch.device) -> Sequence[torch.Tensor]:
