@@ -20,7 +20,7 @@ from torch.nn.attention.varlen import varlen_attn
 from transformers import AttentionInterface, PreTrainedModel
 from transformers.integrations.sdpa_attention import sdpa_attention_forward
 
-from trainers.packing import Packing, gather, spread
+from trainers.packing import Packing, gather, spread_out
 
 PACKED, PACKED_EAGER = "packed", "packed_eager"
 VARLEN_DTYPES = (torch.bfloat16, torch.float16)
@@ -103,15 +103,14 @@ def _packed(
         query, key, value = query.to(dtype), key.to(dtype), value.to(dtype)
     if query.is_cuda and query.dtype in VARLEN_DTYPES and softcap is None:
         return _row_by_row(query, key, value, packing=packing, scaling=scaling, sliding_window=sliding_window), None
-    # Each for itself: one that depends on nothing trained must not be given a gradient for the others' sake.
-    spreads = [spread(each[0].transpose(0, 1), packing) for each in (query, key, value)]
     outputs = []
-    for group, *parts in zip(packing.groups, *spreads, strict=True):
+    packed = (each[0].transpose(0, 1) for each in (query, key, value))
+    for group, parts in zip(packing.groups, spread_out(packing, *packed), strict=True):
         q, k, v = (part.unflatten(0, (group.rows, group.length)).transpose(1, 2) for part in parts)
         windowed = sliding_window is not None and sliding_window < group.length
         mask = _seen(group.length, sliding_window, query.device) if windowed else None
         outputs.append(dense(module, q, k, v, mask, scaling, softcap).flatten(0, 1))
-    return gather(outputs, packing, query.shape[2])[None], None
+    return gather(packing, outputs, positions=query.shape[2])[None], None
 
 
 def _row_by_row(

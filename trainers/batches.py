@@ -4,7 +4,8 @@
 
 Data order (trainers.order) depends on no more than the rows already drawn: a stage cut in two draws what one would.
 Rows of a step are a fair sample of the plan, whatever their length. They are packed one after another, so that a
-five-token answer is not padded to a four-hundred-token trace; sizes are rounded up, so that few are distinct.
+five-token answer is not padded to a four-hundred-token trace. Neighbours that attend together and hardly differ are
+made equally long, and sizes are rounded up, so that few are distinct.
 """
 
 from __future__ import annotations
@@ -24,7 +25,9 @@ Integers = NDArray[np.integer]
 
 GROUP_OVERHEAD_PAIRS = 8192
 """What one more call of attention costs, in pairs of positions; decides the groups alone."""
-SIZES_AN_OCTAVE = 32
+PADDING_SHARE = 1 / 32
+"""Up to this share of their tokens, rows of a group are padded where they stand: a gather would cost more."""
+SIZES_AN_OCTAVE = 128
 """Into how many sizes all between a power of two and the next are rounded up: few distinct shapes, little padding."""
 
 
@@ -42,19 +45,20 @@ class BatchSizes:
 
 @dataclass(frozen=True, kw_only=True, eq=False)
 class MicroBatch:
-    """Rows computed together: B plan rows one after another, the shortest first, with no padding between them."""
+    """Rows computed together: B plan rows one after another, the shortest first, with hardly any padding."""
 
     row_B: NDArray[np.int64]
     length_B: NDArray[np.int64]  # tokens of each row, prompt and target
+    width_B: NDArray[np.int64]  # positions it takes: its tokens, or those of its group's longest row
     groups: tuple[tuple[int, int], ...]  # (first, one past the last) of the B that share one call of attention
-    positions: int  # all tokens, rounded up
+    positions: int  # of all rows, rounded up
     head_positions: int  # supervised positions, rounded up
     supervised_tokens: int
 
     @property
     def pairs(self) -> int:
         """Pairs of positions that attention computes: every row of a group as long as the group's longest."""
-        return sum((end - start) * int(self.length_B[end - 1]) ** 2 for start, end in self.groups)
+        return sum((end - start) * int(self.width_B[end - 1]) ** 2 for start, end in self.groups)
 
 
 @dataclass(frozen=True, kw_only=True, eq=False)
@@ -84,7 +88,7 @@ def round_up(value: int, multiple: int) -> int:
 
 
 def computed_size(count: int) -> int:
-    """A count of positions as it is computed: rounded up by less than a thirty-second."""
+    """A count of positions as it is computed: rounded up by less than one in 128."""
     return round_up(count, max(1, 2 ** (count.bit_length() - 1) // SIZES_AN_OCTAVE))
 
 
@@ -104,8 +108,9 @@ def cut(batch: MicroBatch, target_tokens_R: Integers, *, micro_batch_tokens: int
             MicroBatch(
                 row_B=batch.row_B[start:end],
                 length_B=batch.length_B[start:end],
+                width_B=batch.width_B[start:end],
                 groups=tuple((first, last) for first, last in shared if first < last),
-                positions=int(batch.length_B[start:end].sum()),
+                positions=int(batch.width_B[start:end].sum()),
                 head_positions=supervised,
                 supervised_tokens=supervised,
             )
@@ -126,12 +131,15 @@ def pack(
     batches = []
     for start, end in _filled(length_B, micro_batch_tokens):
         supervised = int(target_B[start:end].sum())
+        groups = attention_groups(length_B[start:end])
+        width_B = _widths(length_B[start:end], groups)
         batches.append(
             MicroBatch(
                 row_B=row_B[start:end],
                 length_B=length_B[start:end],
-                groups=attention_groups(length_B[start:end]),
-                positions=computed_size(int(length_B[start:end].sum())),
+                width_B=width_B,
+                groups=groups,
+                positions=computed_size(int(width_B.sum())),
                 head_positions=computed_size(supervised),
                 supervised_tokens=supervised,
             )
@@ -171,6 +179,16 @@ def attention_groups(length_B: NDArray[np.int64]) -> tuple[tuple[int, int], ...]
         groups.append((int(ends[came_from[j]]), int(ends[j])))
         j = int(came_from[j])
     return tuple(reversed(groups))
+
+
+def _widths(length_B: NDArray[np.int64], groups: tuple[tuple[int, int], ...]) -> NDArray[np.int64]:
+    """The positions that each row takes: rows of a group that hardly differ are as wide as the longest of them."""
+    width_B = length_B.copy()
+    for start, end in groups:
+        tokens, padded = int(length_B[start:end].sum()), (end - start) * int(length_B[end - 1])
+        if padded <= tokens * (1 + PADDING_SHARE):
+            width_B[start:end] = length_B[end - 1]
+    return width_B
 
 
 def plan_steps(

@@ -79,16 +79,19 @@ def collate_tokens(
     prompts: Sequence[Integers], targets: Sequence[Integers], batch: MicroBatch, *, pad_id: int, device: torch.device
 ) -> Batch:
     """Tensors of B rows given as tokens. Position p predicts token p + 1, so a target begins at its prompt's last."""
-    start_B = np.cumsum(batch.length_B) - batch.length_B
-    fill = np.zeros(batch.positions - int(batch.length_B.sum()), dtype=np.int64)
-    position_T = np.concatenate([_counted(batch.length_B), np.arange(len(fill))])
+    start_B = np.cumsum(batch.width_B) - batch.width_B
+    filled = int(batch.width_B.sum())
+    ids_T = np.full(batch.positions, pad_id, dtype=np.int64)
+    real = np.repeat(start_B, batch.length_B) + _counted(batch.length_B)
+    ids_T[real] = np.concatenate([part for row in zip(prompts, targets, strict=True) for part in row])
+    position_T = np.concatenate([_counted(batch.width_B), np.arange(batch.positions - filled)])
     target_B = np.array([len(target) for target in targets])
     first_B = start_B + batch.length_B - target_B - 1
     head_fill = np.zeros(batch.head_positions - batch.supervised_tokens, dtype=np.int64)
-    starts = np.concatenate([start_B, [batch.positions - len(fill)], [batch.positions] if len(fill) else []])
-    indices = [_group_indices(batch.length_B[first:last]) for first, last in batch.groups]
+    starts = np.concatenate([start_B, [filled], [batch.positions] if batch.positions > filled else []])
+    indices = [_group_indices(batch.width_B[first:last]) for first, last in batch.groups]
     arrays = [
-        np.concatenate([*(part for row in zip(prompts, targets, strict=True) for part in row), fill + pad_id]),
+        ids_T,
         position_T,
         np.concatenate([np.repeat(first_B, target_B) + _counted(target_B), head_fill]),
         np.concatenate([*targets, head_fill + IGNORED_LABEL]),
@@ -101,14 +104,14 @@ def collate_tokens(
     groups = tuple(
         Group(
             first=int(start_B[first]),
-            last=int(start_B[last - 1] + batch.length_B[last - 1]),
+            last=int(start_B[last - 1] + batch.width_B[last - 1]),
             rows=last - first,
-            length=int(batch.length_B[last - 1]),
+            length=int(batch.width_B[last - 1]),
             indices=GroupIndices(*itertools.islice(remaining, 3)) if arrays_of_group else None,
         )
         for (first, last), arrays_of_group in zip(batch.groups, indices, strict=True)
     )
-    longest = max(int(batch.length_B[-1]), len(fill))
+    longest = max(int(batch.width_B[-1]), batch.positions - filled)
     return Batch(
         input_ids=ids[None],
         position_ids=position_ids[None],
@@ -124,15 +127,15 @@ def _counted(count_B: NDArray[np.int64]) -> NDArray[np.int64]:
     return np.arange(count_B.sum()) - np.repeat(np.cumsum(count_B) - count_B, count_B)
 
 
-def _group_indices(length_B: NDArray[np.int64]) -> tuple[NDArray[np.int64], ...]:
-    """What `GroupIndices` holds of a group with rows of these lengths, the longest last; nothing if all are equal."""
-    longest = length_B[-1]
-    if length_B[0] == longest:
+def _group_indices(width_B: NDArray[np.int64]) -> tuple[NDArray[np.int64], ...]:
+    """What `GroupIndices` holds of a group with rows of these widths, the widest last; nothing if all are equal."""
+    longest = width_B[-1]
+    if width_B[0] == longest:
         return ()
-    start_B = np.cumsum(length_B) - length_B
-    real_S = (np.arange(longest) < length_B[:, None]).ravel()
+    start_B = np.cumsum(width_B) - width_B
+    real_S = (np.arange(longest) < width_B[:, None]).ravel()
     take_S = (start_B[:, None] + np.arange(longest)).ravel()
-    return np.minimum(take_S, length_B.sum() - 1), np.flatnonzero(real_S), np.flatnonzero(~real_S)
+    return np.minimum(take_S, width_B.sum() - 1), np.flatnonzero(real_S), np.flatnonzero(~real_S)
 
 
 def _on_device(arrays: Sequence[NDArray[np.int64]], device: torch.device) -> Sequence[torch.Tensor]:

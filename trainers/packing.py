@@ -1,6 +1,6 @@
 """Where the rows of a packed micro-batch stand; from there into groups padded to one length, and back.
 
-    (T, A, W) packed --spread--> (S, A, W) of every group --attention--> (S, A, W) of every group --gather--> (T, A, W)
+    packed (T, A, W) --spread_out--> every group's (S, A, W) --attention--> the same --gather--> packed (T, A, W)
 
 Every packed position stands in its group once, so both ways are reads, backwards too: the gradient of either is a read
 by the other's indices. Left to autograd, it would be added up into zeros position by position.
@@ -10,6 +10,7 @@ Legend: T packed positions, S positions of a group, its padding counted, s witho
 
 from __future__ import annotations
 
+import itertools
 from collections.abc import Sequence
 from dataclasses import dataclass
 
@@ -50,25 +51,66 @@ class _Context(FunctionCtx):
     """What both directions keep for their gradient."""
 
     groups: tuple[Group, ...]
-    shape_TAW: torch.Size
+    positions: int
+    needs_input_grad: tuple[bool, ...]  # set by torch
 
 
-def _read(packed_TAW: torch.Tensor, groups: tuple[Group, ...], *, blank: bool) -> tuple[torch.Tensor, ...]:
+class _Spread(torch.autograd.Function):
+    """From packed tensors to their groups: all groups of the first tensor, then all of the second."""
+
+    @staticmethod
+    def forward(ctx: _Context, groups: tuple[Group, ...], *packed: torch.Tensor) -> tuple[torch.Tensor, ...]:
+        ctx.groups, ctx.positions = groups, len(packed[0])
+        spread = [_read(each_TAW, groups, blank=False) for each_TAW in packed]
+        # One that depends on nothing trained must not be given a gradient for the others' sake.
+        constant = [parts for parts, needed in zip(spread, ctx.needs_input_grad[1:], strict=True) if not needed]
+        ctx.mark_non_differentiable(*itertools.chain.from_iterable(constant))
+        return tuple(itertools.chain.from_iterable(spread))
+
+    @staticmethod
+    @once_differentiable
+    def backward(  # pyright: ignore[reportIncompatibleMethodOverride] the stub does not know what the decorator makes
+        ctx: _Context, *gradients: torch.Tensor
+    ) -> tuple[torch.Tensor | None, ...]:
+        count = len(ctx.groups)
+        return None, *(
+            _write(gradients[place * count : (place + 1) * count], ctx.groups, ctx.positions) if needed else None
+            for place, needed in enumerate(ctx.needs_input_grad[1:])
+        )
+
+
+class _Gather(torch.autograd.Function):
+    """From groups to one packed tensor."""
+
+    @staticmethod
+    def forward(ctx: _Context, groups: tuple[Group, ...], positions: int, *spread: torch.Tensor) -> torch.Tensor:
+        ctx.groups = groups
+        return _write(spread, groups, positions)
+
+    @staticmethod
+    @once_differentiable
+    def backward(  # pyright: ignore[reportIncompatibleMethodOverride] as above
+        ctx: _Context, gradient_TAW: torch.Tensor
+    ) -> tuple[torch.Tensor | None, ...]:
+        return None, None, *_read(gradient_TAW, ctx.groups, blank=True)
+
+
+def _read(packed_TAW: torch.Tensor, groups: tuple[Group, ...], *, blank: bool) -> list[torch.Tensor]:
     """Every group's positions (S, A, W); those beyond a row's end are zero if `blank`, else any."""
     spread = []
     for group in groups:
-        own_sAW = packed_TAW[group.first : group.last]
-        if group.indices is None:
-            spread.append(own_sAW)
-            continue
-        taken_SAW = own_sAW.index_select(0, group.indices.take_S)
-        spread.append(taken_SAW.index_fill_(0, group.indices.blank, 0.0) if blank else taken_SAW)
-    return tuple(spread)
+        own_SAW = packed_TAW[group.first : group.last]
+        if group.indices is not None:
+            own_SAW = own_SAW.index_select(0, group.indices.take_S)
+            if blank:
+                own_SAW.index_fill_(0, group.indices.blank, 0.0)
+        spread.append(own_SAW)
+    return spread
 
 
-def _write(spread: Sequence[torch.Tensor], groups: tuple[Group, ...], shape_TAW: torch.Size) -> torch.Tensor:
+def _write(spread: Sequence[torch.Tensor], groups: tuple[Group, ...], positions: int) -> torch.Tensor:
     """The packed positions (T, A, W) of groups' (S, A, W); those that fill up the end are zero."""
-    packed_TAW = spread[0].new_empty(shape_TAW)
+    packed_TAW = spread[0].new_empty((positions, *spread[0].shape[1:]))
     for group, group_SAW in zip(groups, spread, strict=True):
         own_sAW = packed_TAW[group.first : group.last]
         if group.indices is None:
@@ -79,35 +121,22 @@ def _write(spread: Sequence[torch.Tensor], groups: tuple[Group, ...], shape_TAW:
     return packed_TAW
 
 
-class _Spread(torch.autograd.Function):
-    @staticmethod
-    def forward(ctx: _Context, packed_TAW: torch.Tensor, groups: tuple[Group, ...]) -> tuple[torch.Tensor, ...]:
-        ctx.groups, ctx.shape_TAW = groups, packed_TAW.shape
-        return _read(packed_TAW, groups, blank=False)
-
-    @staticmethod
-    @once_differentiable
-    def backward(ctx: _Context, *gradients: torch.Tensor) -> tuple[torch.Tensor, None]:
-        return _write(gradients, ctx.groups, ctx.shape_TAW), None
+def spread_out(packing: Packing, *packed: torch.Tensor) -> list[tuple[torch.Tensor, ...]]:
+    """For every group the positions (S, A, W) of each packed (T, A, W); beyond a row's end stands any of its group."""
+    if _is_one_piece(packing, len(packed[0])):
+        return [packed]
+    spread, count = _Spread.apply(packing.groups, *packed), len(packing.groups)
+    return [spread[group::count] for group in range(count)]
 
 
-class _Gather(torch.autograd.Function):
-    @staticmethod
-    def forward(ctx: _Context, groups: tuple[Group, ...], shape_TAW: torch.Size, *spread: torch.Tensor) -> torch.Tensor:
-        ctx.groups = groups
-        return _write(spread, groups, shape_TAW)
-
-    @staticmethod
-    @once_differentiable
-    def backward(ctx: _Context, gradient_TAW: torch.Tensor) -> tuple[torch.Tensor | None, ...]:
-        return None, None, *_read(gradient_TAW, ctx.groups, blank=True)
+def gather(packing: Packing, spread: Sequence[torch.Tensor], *, positions: int) -> torch.Tensor:
+    """The `positions` packed positions (T, A, W) of every group's (S, A, W); zero where they fill up the end."""
+    if _is_one_piece(packing, positions):
+        return spread[0]
+    return _Gather.apply(packing.groups, positions, *spread)
 
 
-def spread(packed_TAW: torch.Tensor, packing: Packing) -> tuple[torch.Tensor, ...]:
-    """The positions (S, A, W) of every group, row after row; beyond a row's end stands any other position."""
-    return _Spread.apply(packed_TAW, packing.groups)
-
-
-def gather(spread: Sequence[torch.Tensor], packing: Packing, positions: int) -> torch.Tensor:
-    """The `positions` packed positions (T, A, W) of the groups' (S, A, W); zero where they fill up the end."""
-    return _Gather.apply(packing.groups, torch.Size((positions, *spread[0].shape[1:])), *spread)
+def _is_one_piece(packing: Packing, positions: int) -> bool:
+    """Whether all positions are one group of equally long rows, which is packed as it attends."""
+    [first, *others] = packing.groups
+    return not others and first.indices is None and first.last == positions

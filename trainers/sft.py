@@ -9,6 +9,7 @@ from typing import Protocol
 
 import numpy as np
 import torch
+from accelerate.optimizer import AcceleratedOptimizer
 from datasets import Dataset
 from numpy.typing import NDArray
 from transformers import PreTrainedModel
@@ -111,6 +112,7 @@ class StageSFTTrainer(SFTTrainer):
     ) -> None:
         """Train a student with that optimizer; nothing is written to `folder`."""
         self.pad_id = student.pad_id
+        self.trained = [weight for group in optimizer.param_groups for weight in group["params"]]
         self.precision: Precision = precision
         config = SFTConfig(
             output_dir=str(folder),
@@ -148,6 +150,9 @@ class StageSFTTrainer(SFTTrainer):
         running = self.running
         stepped = self.optimizer if optimizer is None else optimizer
         assert isinstance(stepped, torch.optim.Optimizer), type(stepped)
+        if isinstance(stepped, AcceleratedOptimizer):
+            # On one device the wrapping adds nothing to a step but two searches for a package that is not installed.
+            stepped = self.optimizer = stepped.optimizer
         for group in stepped.param_groups:
             group["lr"] = 1.0  # LambdaLR multiplies this by the step's own rate
         last = len(running.steps) - 1
@@ -210,20 +215,24 @@ class StageSFTTrainer(SFTTrainer):
         """One micro-batch: its share of the step's loss is its own, summed, over the weight of the step's tokens."""
         running = self.running
         tensors = collate(running.rows, batch, pad_id=self.pad_id, device=self.args.device)
-        with packed_attention(model), training_precision(self.args.device, self.precision):
-            losses = running.objective(model, tensors)
-        loss_H = losses.loss_H
-        nats_B = torch.zeros(len(batch.row_B), device=loss_H.device).index_add_(0, tensors.row_H, losses.nats_H)
-        if running.loss_weight_R is not None:
-            weight_B = torch.from_numpy(running.loss_weight_R[batch.row_B]).to(loss_H)
-            loss_H = loss_H * weight_B[tensors.row_H]
-        if running.spans is not None:
-            weight_H = running.spans.of_tokens(batch.row_B, size=batch.head_positions)
-            loss_H = loss_H * torch.from_numpy(weight_H).to(loss_H)
-        loss = loss_H.sum() / step_weight
-        with packed_attention(model):  # which recomputes activations, where that is asked for
+        with packed_attention(model):  # in the backward pass too, which may recompute activations
+            with training_precision(self.args.device, self.precision):
+                losses = running.objective(model, tensors)
+            loss_H = losses.loss_H
+            nats_B = torch.zeros(len(batch.row_B), device=loss_H.device).index_add_(0, tensors.row_H, losses.nats_H)
+            if running.loss_weight_R is not None:
+                weight_B = torch.from_numpy(running.loss_weight_R[batch.row_B]).to(loss_H)
+                loss_H = loss_H * weight_B[tensors.row_H]
+            if running.spans is not None:
+                weight_H = running.spans.of_tokens(batch.row_B, size=batch.head_positions)
+                loss_H = loss_H * torch.from_numpy(weight_H).to(loss_H)
+            loss = loss_H.sum() / step_weight
             self.accelerator.backward(loss)
         return Computed(batch=batch, loss=loss.detach(), nats_B=nats_B)
+
+    def _clip_grad_norm(self, model: torch.nn.Module) -> torch.Tensor:
+        """As the parent's on one device, without looking for the parameters in all modules at every step."""
+        return torch.nn.utils.clip_grad_norm_(self.trained, GRADIENT_NORM)
 
     def _halve(self, model: PreTrainedModel, batch: MicroBatch) -> None:
         """Plan no micro-batch as large as one that there was no memory for, and forget what its step computed.

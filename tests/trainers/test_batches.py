@@ -94,7 +94,9 @@ def test_micro_batches_hold_every_row_once_in_groups_of_their_own(lengths: list[
         tokens = int(batch.length_B.sum())
         assert len(batch.row_B) == 1 or tokens <= 512
         assert [row for start, end in batch.groups for row in range(start, end)] == list(range(len(batch.row_B)))
-        assert tokens <= batch.positions <= tokens * 33 / 32
+        assert tokens <= batch.positions <= tokens * 33 / 32 * 129 / 128
+        assert (batch.width_B >= batch.length_B).all()
+        assert batch.width_B.sum() <= batch.positions
         assert batch.pairs >= (batch.length_B**2).sum()
         assert batch.head_positions >= batch.supervised_tokens == len(batch.row_B)
 
@@ -102,8 +104,8 @@ def test_micro_batches_hold_every_row_once_in_groups_of_their_own(lengths: list[
 @given(st.integers(1, 10**6))
 def test_few_sizes_are_computed(count: int) -> None:
     size = computed_size(count)
-    assert count <= size == computed_size(size) <= count * 33 / 32
-    assert len({computed_size(other) for other in range(512, 1024)}) <= 33
+    assert count <= size == computed_size(size) <= count * 129 / 128
+    assert len({computed_size(other) for other in range(512, 1024)}) <= 129
 
 
 def test_grouping_is_as_cheap_as_trying_every_one() -> None:

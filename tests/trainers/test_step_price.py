@@ -28,6 +28,7 @@ BLOCK = STUDENT.block_weights // LAYERS
 BATCH = MicroBatch(
     row_B=np.arange(3),
     length_B=np.full(3, 40),
+    width_B=np.full(3, 40),
     groups=((0, 3),),
     positions=120,
     head_positions=64,
