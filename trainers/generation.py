@@ -6,20 +6,19 @@ same on one worker or on ten.
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Sequence
-from contextlib import contextmanager
+from collections.abc import Sequence
 from dataclasses import dataclass
 
 import numpy as np
 import torch
 from numpy.typing import NDArray
-from transformers import GenerationConfig, PreTrainedModel
 
 from curricula.types import Charge, ProbeMode, Purpose
-from trainers.batches import round_up
 from trainers.collate import Rows, collate, supervised_logits, token_losses
-from trainers.measuring import PROMPT_MULTIPLE, force_batches, generation_phases
-from trainers.pricing.flops import ModelShape, generate_flops
+from trainers.decoding.rows import Row, Terms, greedy
+from trainers.decoding.writing import write
+from trainers.measuring import force_batches
+from trainers.pricing.flops import ModelShape
 from trainers.pricing.step_price import reading_flops
 from trainers.pricing.tuning import Adapters
 from trainers.student import Student
@@ -45,19 +44,16 @@ class Forced:
     charge: Charge
 
 
-@contextmanager
-def no_habits(model: PreTrainedModel) -> Iterator[None]:
-    """Without the model's own generation settings, which would fill whatever a request leaves open.
+@dataclass(frozen=True, kw_only=True)
+class _Unthinking:
+    """The likeliest token, but for the first one of an answer not the one that opens the think tag."""
 
-    A repetition penalty or beams of a pretrained student would make its answers other than greedy, and forcing a
-    target would no longer say what it writes. They are put back, so that an export keeps them.
-    """
-    own = model.generation_config
-    model.generation_config = GenerationConfig()
-    try:
-        yield
-    finally:
-        model.generation_config = own
+    think_id: int
+
+    def __call__(self, scores_BV: torch.Tensor, rows: Sequence[Row]) -> torch.Tensor:
+        if not rows[0].written:  # rows that are read together are equally far
+            scores_BV[:, self.think_id] = -torch.inf
+        return scores_BV.argmax(-1)
 
 
 class Generator:
@@ -77,73 +73,45 @@ class Generator:
         self.student, self.store, self.shape, self.adapters = student, store, shape, adapters
         self.max_output_tokens, self.micro_batch_tokens = max_output_tokens, micro_batch_tokens
 
-    @torch.inference_mode()
     def generate_batch(self, examples: Sequence[int], *, mode: ProbeMode, purpose: Purpose) -> Generated:
-        """Answer these store examples as one batch, greedily, until each has ended or hit the cap.
+        """Answer these store examples as one request, greedily, until each has ended or hit the cap.
 
         `think` puts the think tag before the answer; `no_think` forbids the tag's first token as the first token.
         """
         prefix = self.store.think_prefix if mode == "think" else ()
-        prompts = [[*self.store.prompt(example).tolist(), *prefix] for example in examples]
-        written: list[list[int]] = [[] for _ in prompts]
+        rows = [
+            Row(
+                index=place,
+                prompt=[*self.store.prompt(example).tolist(), *prefix],
+                most_tokens=self.max_output_tokens,
+            )
+            for place, example in enumerate(examples)
+        ]
         end = self.student.end_id
-        running = list(range(len(prompts)))
-        flops = positions = 0
-        for start, new_tokens in generation_phases(self.max_output_tokens):
-            if not running:
-                break
-            suppress_think = mode == "no_think" and start == 0
-            rows = [prompts[row] + written[row] for row in running]
-            new, used_flops, used_positions = self._continue(rows, new_tokens, suppress_think=suppress_think)
-            for row, tokens in zip(running, new, strict=True):
-                written[row] += tokens[: tokens.index(end) + 1] if end in tokens else tokens
-            running = [row for row in running if end not in written[row]]
-            flops, positions = flops + used_flops, positions + used_positions
+        terms = Terms(
+            shape=self.shape,
+            end_ids=frozenset({end}),
+            pad_id=self.student.pad_id,
+            choose=_Unthinking(think_id=self.store.think_prefix[0]) if mode == "no_think" else greedy,
+            reading_tokens=self.micro_batch_tokens,
+            adapters=self.adapters,
+        )
+        for _ in write(self.student.model.eval(), rows, terms):
+            pass
         return Generated(
             text_Q=tuple(
-                str(self.student.tokenizer.decode([*prefix, *(token for token in tokens if token != end)]))
-                for tokens in written
+                str(self.student.tokenizer.decode([*prefix, *(token for token in row.written if token != end)]))
+                for row in rows
             ),
-            output_tokens_Q=np.array([len(tokens) for tokens in written], dtype=np.int32),
-            truncated_Q=np.array([end not in tokens for tokens in written], dtype=bool),
+            output_tokens_Q=np.array([len(row.written) for row in rows], dtype=np.int32),
+            truncated_Q=np.array([not row.ended(terms.end_ids) for row in rows], dtype=bool),
             charge=Charge(
                 purpose=purpose,
-                flops=flops,
-                positions=positions,
-                tokens=sum(len(prompt) + len(tokens) for prompt, tokens in zip(prompts, written, strict=True)),
+                flops=sum(row.flops for row in rows),
+                positions=sum(row.positions for row in rows),
+                tokens=sum(row.length for row in rows),
             ),
         )
-
-    def _continue(
-        self, rows: list[list[int]], new_tokens: int, *, suppress_think: bool
-    ) -> tuple[list[list[int]], int, int]:
-        """Up to `new_tokens` more tokens for each row, padded on the left to one length; FLOPs, and positions."""
-        model, pad = self.student.model.eval(), self.student.pad_id
-        length = round_up(max(len(row) for row in rows), PROMPT_MULTIPLE)
-        ids = np.full((len(rows), length), pad, dtype=np.int64)
-        for place, row in enumerate(rows):
-            ids[place, length - len(row) :] = row
-        mask = np.arange(length) >= length - np.array([len(row) for row in rows])[:, None]
-        config = GenerationConfig(
-            do_sample=False,
-            max_new_tokens=new_tokens,
-            eos_token_id=self.student.end_id,
-            pad_token_id=pad,
-            use_cache=True,
-            begin_suppress_tokens=[self.store.think_prefix[0]] if suppress_think else None,
-        )
-        with no_habits(model):
-            output = model.generate(  # pyright: ignore[reportCallIssue] the mixin's signature is not typed
-                input_ids=torch.from_numpy(ids).to(model.device),
-                attention_mask=torch.from_numpy(mask.astype(np.int64)).to(model.device),
-                generation_config=config,
-            )
-        new = output[:, length:].cpu().tolist()
-        steps = len(new[0])
-        flops = generate_flops(
-            self.shape, rows=len(rows), prompt_length=length, new_tokens=steps, adapters=self.adapters
-        )
-        return new, flops, len(rows) * (length + steps - 1)
 
     @torch.inference_mode()
     def force(self, rows: Rows, *, purpose: Purpose) -> Forced:

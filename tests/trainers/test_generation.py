@@ -14,7 +14,7 @@ from curricula.corpus import Corpus
 from curricula.procedural import generate
 from trainers.collate import Rows
 from trainers.generation import Generator
-from trainers.measuring import force_flops, generation_ceiling_flops, generation_phases, prompt_batches
+from trainers.measuring import force_flops, generation_ceiling_flops, prompt_batches
 from trainers.pricing.shape import model_shape
 from trainers.process import set_up_process
 from trainers.student import load_student
@@ -83,13 +83,6 @@ def test_generation_stays_within_its_reservation(generator: Generator) -> None:
         for batch in prompt_batches(counts, batch_rows=7)
     )
     assert 0 < spent <= ceiling
-
-
-def test_phases_write_the_cap_in_all() -> None:
-    for cap in (1, 32, 33, 128, 300, 2000):
-        phases = generation_phases(cap)
-        assert sum(new for _, new in phases) == cap
-        assert [start for start, _ in phases] == [sum(new for _, new in phases[:i]) for i in range(len(phases))]
 
 
 def test_forced_modes_begin_as_they_are_told(generator: Generator) -> None:

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import itertools
 import math
 from collections.abc import Sequence
 from pathlib import Path
@@ -17,11 +16,12 @@ from transformers import PreTrainedTokenizerFast
 
 from curricula.types import Cost
 from trainers.batches import round_up
-from trainers.measuring import PROMPT_MULTIPLE, RESTART_TOKENS
-from trainers.pricing.flops import generate_flops
+from trainers.decoding.rows import Row
+from trainers.measuring import PROMPT_MULTIPLE
+from trainers.pricing.flops import decode_flops, forward_flops, generate_flops
 from trainers.process import set_up_process
 from trainers.student import load_student
-from trainers.teachers.local_teacher import LocalTeacher, _Noise, _Row
+from trainers.teachers.local_teacher import Draw, LocalTeacher
 from trainers.teachers.sampling import LocalModel, Sampling
 from trainers.teachers.teacher import Completion, Refusal, Request
 
@@ -48,22 +48,22 @@ def _answers(teacher: LocalTeacher, requests: Sequence[Request]) -> list[Complet
     return [answers[index] for index in range(len(requests))]
 
 
-def test_flops_are_those_of_the_formula_phase_by_phase(tmp_path: Path) -> None:
+def test_flops_are_those_of_the_formula_and_the_most_that_requests_can_take(tmp_path: Path) -> None:
     teacher = _teacher(tmp_path, temperature=0.0)
     teacher.end_ids = [VOCABULARY + 1]  # never written: all go on to the limit
     outcomes = _answers(teacher, _requests(3))
-    longest = 3 + 5 * 2 + 1  # and a line break
-    edges = [0, *(edge for edge in RESTART_TOKENS if edge < 40), 40]
-    expected = sum(
-        generate_flops(
-            teacher.shape, rows=3, prompt_length=round_up(longest + start, PROMPT_MULTIPLE), new_tokens=stop - start
-        )
-        for start, stop in itertools.pairwise(edges)
+    lengths = [3 + 5 * place + 1 for place in range(3)]  # and a line break
+    reading = sum(
+        forward_flops(teacher.shape, rows=1, length=round_up(length, PROMPT_MULTIPLE), head_positions=1)
+        for length in lengths
     )
-    assert sum(outcome.cost.flops for outcome in outcomes) == expected
-    assert [outcome.cost.tokens for outcome in outcomes] == [4 + 5 * place + 40 for place in range(3)]
+    writing = sum(decode_flops(teacher.shape, rows=3, attended=max(lengths) + step) for step in range(1, 40))
+    assert sum(outcome.cost.flops for outcome in outcomes) == reading + writing
+    assert [outcome.cost.tokens for outcome in outcomes] == [length + 40 for length in lengths]
     assert {outcome.reason for outcome in outcomes if isinstance(outcome, Refusal)} == {"cut at the limit of tokens"}
-    assert teacher.ceiling(_requests(3)) == Cost(flops=expected, tokens=sum(4 + 5 * place + 40 for place in range(3)))
+    most = generate_flops(teacher.shape, rows=3, prompt_length=round_up(max(lengths), PROMPT_MULTIPLE), new_tokens=40)
+    assert teacher.ceiling(_requests(3)) == Cost(flops=most, tokens=sum(lengths) + 3 * 40)
+    assert reading + writing <= most
 
 
 @pytest.mark.parametrize("temperature", [0.0, 1.0])
@@ -100,7 +100,7 @@ class _Recording(LocalTeacher):
         super().__init__(settings)
         self.written: dict[int, list[int]] = {}
 
-    def _settle(self, row: _Row) -> Completion | Refusal:
+    def _settle(self, row: Row) -> Completion | Refusal:
         self.written[row.index] = list(row.written)
         return super()._settle(row)
 
@@ -108,13 +108,10 @@ class _Recording(LocalTeacher):
 def test_draws_follow_the_probabilities_and_stay_in_the_nucleus() -> None:
     logits = torch.tensor([2.0, 1.0, 0.0, -1.0])
     count = 4000
-    rows = [
-        _Row(index=place, prompt=[], most_tokens=1, noise=torch.Generator().manual_seed(place))
-        for place in range(count)
-    ]
+    rows = [Row(index=place, prompt=[], most_tokens=1) for place in range(count)]
     for temperature, top_p, inside in ((1.0, 1.0, 4), (2.0, 1.0, 4), (1.0, 0.7, 2), (1.0, 0.1, 1)):
-        noise = _Noise(Sampling(temperature=temperature, top_p=top_p), rows)
-        drawn = noise(torch.zeros((count, 1), dtype=torch.long), logits.expand(count, -1)).argmax(-1)
+        noise_of = {place: torch.Generator().manual_seed(place) for place in range(count)}
+        drawn = Draw(Sampling(temperature=temperature, top_p=top_p), noise_of)(logits.expand(count, -1), rows)
         expected = torch.softmax(logits / temperature, -1)[:inside]
         expected = (expected / expected.sum()).numpy()
         share = np.bincount(drawn.numpy(), minlength=4) / count

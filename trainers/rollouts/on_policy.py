@@ -26,7 +26,7 @@ from trl.trainer.distillation_config import DistillationConfig
 from trl.trainer.distillation_trainer import DistillationTrainer
 
 from curricula.recipe import Divergence
-from trainers.generation import no_habits
+from trainers.decoding.plain import no_habits
 from trainers.jobs import NotFiniteError, Precision, StageError
 from trainers.rollouts.models import cached, head_of, refuse_length
 from trainers.rollouts.price import RolloutSize
