@@ -2,6 +2,7 @@
 
 python -m experiments.benchmark traces --output FILE        rows a second and memory of import, verify and compress
 python -m experiments.benchmark trainer --output FILE       our trainer beside plain TRL, and what stands around it
+python -m experiments.benchmark generation --output FILE    our generation beside plain `generate`, answer by answer
 
 Each has its own --help. Run it on a machine that does nothing else: the load is written beside the figures.
 """
@@ -12,7 +13,11 @@ from collections.abc import Sequence
 
 from experiments.parts import run_part
 
-PARTS = {"traces": "experiments.speed.traces", "trainer": "experiments.speed.trainer"}
+PARTS = {
+    "traces": "experiments.speed.traces",
+    "trainer": "experiments.speed.trainer",
+    "generation": "experiments.speed.generation",
+}
 
 
 def main(arguments: Sequence[str] | None = None) -> None:

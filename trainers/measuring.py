@@ -15,7 +15,7 @@ from trainers.pricing.tuning import Adapters
 
 PROMPT_MULTIPLE = 16
 """A prompt is read at its length rounded up to a multiple of this, together with others of that length."""
-CACHE_BYTES = 3 << 29
+CACHE_BYTES = 2 << 30
 """Of keys and values of answers written side by side; more where the model itself takes more."""
 EDGES_TOKENS = (512, 4096, 32_768)
 """Where a cap lets answers grow longer than there is room for side by side, all are written so far at first; those that
@@ -38,7 +38,7 @@ class Phase:
 
 def spare_columns(columns: int) -> int:
     """Columns of a cache beyond those in use when it is moved, so that it is moved seldom."""
-    return 32 + columns // 4
+    return 32 + columns // 16
 
 
 def cache_rows(shape: ModelShape, columns: int) -> int:

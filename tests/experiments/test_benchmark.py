@@ -12,6 +12,8 @@ import pytest
 from experiments.benchmark import main
 from experiments.speed.bars import verdicts
 from experiments.speed.figures import Measured, figures_of
+from experiments.speed.generation import Round as Answered
+from experiments.speed.generation import figures_of as generation_figures
 from experiments.speed.memory import WORKER, PeakMemory, memory_now
 from experiments.speed.sides import Match, Played, Process, Round, RowSet, SideError
 
@@ -136,6 +138,7 @@ def test_a_side_that_fails_says_why_in_one_line() -> None:
         (["traces", "--output", "f", "--repeats", "0"], "at least 1"),
         (["trainer", "--output", "f", "--only", "tiny", "--rounds", "0"], "--rounds must be at least 1"),
         (["trainer", "--output", "f"], "--only tiny"),
+        (["generation", "--output", "f"], "--only tiny"),
     ],
 )
 def test_what_cannot_be_measured_is_one_line(
@@ -144,3 +147,32 @@ def test_what_cannot_be_measured_is_one_line(
     with pytest.raises(SystemExit):
         main(arguments)
     assert words in capsys.readouterr().err.splitlines()[-1]
+
+
+def test_generation_is_compared_answer_by_answer(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    sizes = ["--only", "tiny", "--prompts", "6", "--examples", "300", "--train_steps", "2", "--rounds", "1"]
+    main(["generation", "--output", str(tmp_path / "speed.json"), "--cache_dir", str(tmp_path / "cache"), *sizes])
+    figures = json.loads((tmp_path / "speed.json").read_text())
+    assert set(figures["ratios"]) == set(figures["identical"]) == {"tiny"}
+    assert figures["identical"]["tiny"] == 1.0 and figures["ratios"]["tiny"] > 0
+    assert [one["side"] for one in figures["rows"]] == ["ours", "plain"]
+    assert all(len(one["output_tokens"]) == 6 and one["cpu_seconds"] > 0 for one in figures["rows"])
+    assert "by CPU" in capsys.readouterr().out
+
+
+def test_answers_are_the_same_only_if_every_round_of_both_sides_gave_them() -> None:
+    def one(side: str, seconds: float, *digests: str) -> Answered:
+        return Answered(
+            student="tiny", side=side, seconds=seconds, cpu_seconds=2 * seconds, output_tokens=(5, 5), digests=digests
+        )
+
+    figures = generation_figures(
+        [
+            one("ours", 1.0, "a", "b"),
+            one("plain", 4.0, "a", "b"),
+            one("ours", 3.0, "a", "b"),
+            one("plain", 8.0, "a", "c"),
+        ]
+    )
+    assert figures.identical == {"tiny": 0.5}
+    assert figures.ratios["tiny"] == pytest.approx((10 / 1.0 + 10 / 3.0) / (10 / 4.0 + 10 / 8.0))

@@ -16,11 +16,13 @@ from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 
 import torch
-from transformers import AttentionInterface, DynamicCache, PreTrainedModel
+from transformers import AttentionInterface, PreTrainedModel
 
 from trainers.measuring import spare_columns
 
 DECODING = "decoding"
+KeysAndValues = tuple[torch.Tensor, ...]
+"""Two, of one layer."""
 _Mask = torch.Tensor | None
 
 
@@ -30,10 +32,11 @@ class Slots:
     def __init__(self, rows: int) -> None:
         """For so many rows side by side."""
         self._rows, self._end = rows, 0
-        self._keys: list[torch.Tensor] = []  # of each layer (R, K, C, W)
-        self._values: list[torch.Tensor] = []
+        self._layers: list[tuple[torch.Tensor, ...]] = []  # keys and values (R, K, C, W)
         self._length_R: list[int] = []  # columns in use, by slot
-        self._mask_of: dict[int, _Mask] = {}  # by attended columns, in the step at hand
+        # Of the step at hand:
+        self._used_R = torch.zeros(0, dtype=torch.int64)  # columns in use, the new one included
+        self._mask_of: dict[int, _Mask] = {}  # by attended columns
 
     def __len__(self) -> int:
         return len(self._length_R)
@@ -43,16 +46,14 @@ class Slots:
         """Columns of the longest row."""
         return max(self._length_R, default=0)
 
-    def join(self, cache: DynamicCache, length_B: Sequence[int]) -> None:
-        """Take up rows that were read from the left end of `cache` on, the first `length_B` positions of each."""
-        if not self._keys:
-            self._keys = [_empty(layer.keys, 0) for layer in cache.layers]
-            self._values = [_empty(layer.values, 0) for layer in cache.layers]
+    def join(self, layers: Sequence[KeysAndValues], length_B: Sequence[int]) -> None:
+        """Take up rows that were read, each from the left end of (B, K, L, W) on, its first `length_B` positions."""
+        if not self._layers:
+            self._layers = [tuple(read[:0, :, :0] for read in layer) for layer in layers]
         self._make_room(max(length_B), 0)
         first = len(self)
-        for number, layer in enumerate(cache.layers):
-            for kept, read in ((self._keys[number], layer.keys), (self._values[number], layer.values)):
-                assert isinstance(read, torch.Tensor)
+        for kept_layer, layer in zip(self._layers, layers, strict=True):
+            for kept, read in zip(kept_layer, layer, strict=True):
                 for place, length in enumerate(length_B):
                     kept[first + place, :, self._end - length : self._end] = read[place, :, :length]
         self._length_R += length_B
@@ -63,8 +64,9 @@ class Slots:
         last = len(self) - 1
         if slot != last:
             used = slice(self._end - self._length_R[last], self._end)
-            for kept in (*self._keys, *self._values):
-                kept[slot, :, used] = kept[last, :, used]
+            for layer in self._layers:
+                for kept in layer:
+                    kept[slot, :, used] = kept[last, :, used]
             self._length_R[slot] = self._length_R[last]
         self._length_R.pop()
 
@@ -72,7 +74,7 @@ class Slots:
         """Make place for one more token in every row; their positions (rows, 1)."""
         self._make_room(0, 1)
         self._end += 1
-        position_R = torch.tensor(self._length_R, device=self._keys[0].device)
+        position_R = torch.tensor(self._length_R, device=self._layers[0][0].device)
         self._length_R = [length + 1 for length in self._length_R]
         self._mask_of.clear()
         self._used_R = position_R + 1
@@ -91,7 +93,7 @@ class Slots:
     ) -> torch.Tensor:
         """One new token a row over its row so far, itself included: queries (rows, K G, 1, W) -> (rows, 1, K G, W)."""
         rows, at = len(self), self._end - 1
-        keys, values = self._keys[layer], self._values[layer]
+        keys, values = self._layers[layer]
         keys[:rows, :, at : at + 1], values[:rows, :, at : at + 1] = key, value
         width = self.width if window is None else min(self.width, window)
         keys, values = keys[:rows, :, self._end - width : self._end], values[:rows, :, self._end - width : self._end]
@@ -118,22 +120,21 @@ class Slots:
 
     def _make_room(self, length: int, more: int) -> None:
         """Let rows of `length` end where the others do, and every row grow by `more` columns."""
-        columns = self._keys[0].shape[2]
+        columns = self._layers[0][0].shape[2]
         if length <= self._end and self._end + more <= columns:
             return
-        used, rows = self.width, len(self)
+        used = self.width
         end = max(used, length)
-        for tensors in (self._keys, self._values):
-            for number, old in enumerate(tensors):
-                new = old.new_zeros((self._rows, old.shape[1], end + spare_columns(end), old.shape[3]))
-                new[:rows, :, end - used : end] = old[:rows, :, self._end - used : self._end]
-                tensors[number] = new
+
+        def moved(old: torch.Tensor) -> torch.Tensor:
+            # Zeros, for what is masked counts nothing only if it is a number.
+            new = old.new_zeros((self._rows, old.shape[1], end + spare_columns(end), old.shape[3]))
+            new[: len(self), :, end - used : end] = old[: len(self), :, self._end - used : self._end]
+            return new
+
+        for number, layer in enumerate(self._layers):
+            self._layers[number] = tuple(moved(old) for old in layer)
         self._end = end
-
-
-def _empty(read: torch.Tensor | None, columns: int) -> torch.Tensor:
-    assert isinstance(read, torch.Tensor)
-    return read.new_empty((0, read.shape[1], columns, read.shape[3]))
 
 
 def _decoding(
@@ -144,7 +145,6 @@ def _decoding(
     attention_mask: torch.Tensor | None,
     *,
     slots: Slots,
-    layer_idx: int | None = None,
     scaling: float | None = None,
     sliding_window: int | None = None,
     softcap: float | None = None,

@@ -16,12 +16,13 @@ from collections.abc import Iterator, Sequence
 
 import torch
 from transformers import DynamicCache, PreTrainedModel
+from transformers.cache_utils import DynamicLayer
 
 from trainers.batches import round_up
 from trainers.collate import head_logits
 from trainers.decoding.plain import write_plainly
 from trainers.decoding.rows import Row, Terms
-from trainers.decoding.slots import Slots, decoding_attention
+from trainers.decoding.slots import KeysAndValues, Slots, decoding_attention
 from trainers.measuring import PROMPT_MULTIPLE, Phase, generation_phases
 from trainers.pricing.architectures import ARCHITECTURES
 from trainers.pricing.flops import decode_flops, forward_flops
@@ -107,7 +108,7 @@ class _Desk:
             input_ids=ids, position_ids=torch.arange(length, device=device)[None], past_key_values=cache, use_cache=True
         ).last_hidden_state
         last = torch.tensor(lengths, device=device) - 1
-        self._slots.join(cache, lengths)
+        self._slots.join([_read_by(layer) for layer in cache.layers], lengths)
         self._running += rows
         price = forward_flops(self._terms.shape, rows=1, length=length, head_positions=1, adapters=self._terms.adapters)
         self._append(rows, hidden[torch.arange(len(rows), device=device), last], price, length)
@@ -133,3 +134,9 @@ class _Desk:
     def _length(self, row: Row) -> int:
         """Positions at which it is read."""
         return round_up(row.length, PROMPT_MULTIPLE)
+
+
+def _read_by(layer: object) -> KeysAndValues:
+    assert isinstance(layer, DynamicLayer), type(layer)
+    assert layer.keys is not None and layer.values is not None
+    return layer.keys, layer.values

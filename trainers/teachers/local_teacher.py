@@ -74,7 +74,8 @@ class LocalTeacher:
         self._check_tags()
         ends = self.model.generation_config.eos_token_id if self.model.generation_config is not None else None
         # Models tuned to chat often end a turn with another token than a text.
-        self.end_ids = sorted({student.end_id, *(ends if isinstance(ends, list) else [] if ends is None else [ends])})
+        own: list[int] = ends if isinstance(ends, list) else [] if ends is None else [ends]
+        self.end_ids = sorted({student.end_id, *own})
         positions = self.model.config.get_text_config().to_dict().get("max_position_embeddings")
         self.positions = int(positions) if positions else DEFAULT_POSITIONS
 
