@@ -48,8 +48,8 @@ class Options:
     threads: int = 1  # of each side with tiny
     large_threads: int = 2  # of each side with SmolLM2
     prompts: int = 256  # of the procedural corpus
-    large_prompts: int = 64  # of GSM8K
-    large_cap: int = 128  # output tokens of an answer to those, at most; of tiny its longest target's
+    large_prompts: int = 96  # of GSM8K
+    large_cap: int = 256  # output tokens of an answer to those, at most; of tiny its longest target's
     train_steps: int = 400  # of 16 rows, with which tiny learns to end its answers
     examples: int = 4000  # of the procedural corpus
     cache_dir: Path = dataclasses.field(default_factory=user_cache)  # for the trained student and tokens

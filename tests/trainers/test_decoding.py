@@ -33,6 +33,7 @@ from trainers.measuring import (
     spare_columns,
 )
 from trainers.pricing.flop_residuals import INSTANCES, VOCABULARY, WINDOW, small_config
+from trainers.pricing.flops import decode_flops, forward_flops
 from trainers.pricing.shape import model_shape
 
 CAP = 40
@@ -154,10 +155,25 @@ def _ceiling(model: PreTrainedModel, prompts: Sequence[list[int]], cap: int = CA
     )
 
 
-def test_the_ceiling_is_the_price_where_all_run_to_the_cap() -> None:
-    model, prompts = _model(small_config("Mistral")), _prompts([32] * 5)
-    rows = _written(model, prompts, ends=frozenset({VOCABULARY}))
-    assert sum(row.flops for row in rows) == _ceiling(model, prompts)
+def test_the_ceiling_is_the_price_where_all_prompts_are_as_long_and_all_answers_run_to_the_cap() -> None:
+    model, never = _model(small_config("Mistral")), frozenset({VOCABULARY})
+    for lengths in ([32] * 20, [*LENGTHS, *LENGTHS]):
+        rows = _written(model, _prompts(lengths), ends=never, cap=12)
+        longest = _ceiling(model, _prompts([round_up(max(lengths), PROMPT_MULTIPLE)] * len(lengths)), cap=12)
+        spent = sum(row.flops for row in rows)
+        assert spent <= _ceiling(model, _prompts(lengths), cap=12) <= longest
+        assert (spent == longest) == (len(set(lengths)) == 1)
+
+
+def test_rows_for_which_there_is_room_all_begin_before_the_first_step() -> None:
+    model, lengths = _model(small_config("Llama")), [*LENGTHS, *LENGTHS]
+    shape = model_shape(model)
+    rows = _written(model, _prompts(lengths), ends=frozenset({VOCABULARY}), cap=12)
+    read = sum(
+        forward_flops(shape, rows=1, length=round_up(length, PROMPT_MULTIPLE), head_positions=1) for length in lengths
+    )
+    steps = sum(decode_flops(shape, rows=len(lengths), attended=max(lengths) + step) for step in range(1, 12))
+    assert sum(row.flops for row in rows) == read + steps
 
 
 @pytest.mark.parametrize("room", [1.5, 4.5, 7.5])
