@@ -170,8 +170,9 @@ def _variants(runs: Sequence[FinishedRun]) -> dict[FinishedRun, str]:
 
 
 def _config(run: FinishedRun) -> Mapping[str, Json]:
-    config = run.record.identity.get("config")
-    return config if isinstance(config, dict) else run.record.config
+    config = run.record.identity["config"]
+    assert isinstance(config, dict)  # checked where it was read
+    return config
 
 
 def _text(value: Json) -> str:

@@ -3,7 +3,9 @@
 from __future__ import annotations
 
 import json
+import math
 import zipfile
+import zlib
 from collections.abc import Iterator, Mapping, Sequence
 from functools import lru_cache
 from pathlib import Path
@@ -16,7 +18,10 @@ from experiments.comparison.record import COMPARISON, RUNS, read_rows
 from experiments.findings.findings import Answer, FinishedRun, LeftOut, RunsRead
 from experiments.summary import read_summary
 
-_UNREADABLE = (ValueError, KeyError, TypeError, OSError, EOFError, yaml.YAMLError, zipfile.BadZipFile)
+_UNREADABLE = (
+    *(ValueError, LookupError, TypeError, AttributeError, OverflowError, AssertionError, OSError, EOFError),
+    *(yaml.YAMLError, zipfile.BadZipFile, zlib.error),
+)
 """What reading a folder that was cut, edited or is none raises."""
 
 
@@ -85,10 +90,16 @@ def _finished(folder: Path, record: RunRecord, data: Mapping[str, object]) -> Fi
         raise ValueError(f"{split}.jsonl has {len(answers)} whole lines of {expected}: it was cut, or is another run's")
     if not any(answer.graded for answer in answers):
         raise ValueError(f"none of the {expected} answers in {split}.jsonl was graded")
-    spec = data.get("policy")
+    if not isinstance(record.identity.get("config"), dict) or "corpus_fingerprint" not in record.identity:
+        raise ValueError(f"{IDENTITY} does not say what was run: config or corpus_fingerprint is missing")
+    amounts = {"total_flops": summary.total_flops, "spent_flops": summary.spent_flops, **summary.charges}
+    if wrong := [name for name, flops in amounts.items() if not (math.isfinite(flops) and flops >= 0)]:
+        raise ValueError(f"{wrong[0]} in summary.json must be a number of 0 or more, got {amounts[wrong[0]]}")
+    if not (summary.total_flops > 0 and math.isfinite(summary.total) and summary.total > 0):
+        raise ValueError(f"a budget must be above 0, got {summary.total_flops:g} FLOPs in summary.json")
     return FinishedRun(
         folder=folder,
-        policy=_label(json.dumps(spec, sort_keys=True)),
+        policy=_label(json.dumps(data["policy"], sort_keys=True)),
         student=str(data["student"]),
         corpus=str(data["corpus"]),
         seed=int(str(data["seed"])),
@@ -157,5 +168,7 @@ def _answer(row: Mapping[str, object]) -> Answer:
 def _reason(error: BaseException) -> str:
     """An error in one line."""
     if isinstance(error, KeyError):
-        return f"the field {error} is missing"
-    return " ".join(str(error).split()) or type(error).__name__
+        return f"cannot be read: the field {error} is missing"
+    told = " ".join(str(error).split()) or type(error).__name__
+    plain = isinstance(error, ValueError) and not isinstance(error, json.JSONDecodeError | UnicodeDecodeError)
+    return told if plain else f"cannot be read: {told}"

@@ -102,19 +102,27 @@ def test_other_questions_are_another_set_and_never_compared(tmp_path: Path) -> N
 def test_folders_that_cannot_be_read_are_named_and_the_rest_stays(tmp_path: Path) -> None:
     good = write_run(tmp_path / "good", rows(share_right(10)))
     folders = {
-        name: write_run(tmp_path / name, rows(share_right(10)), seed=1) for name in ("cut", "bare", "torn", "odd")
+        name: write_run(tmp_path / name, rows(share_right(10)), seed=1)
+        for name in ("cut", "bare", "torn", "odd", "boundless", "unsaid")
     }
     whole = (folders["cut"] / "test.jsonl").read_text()
     (folders["cut"] / "test.jsonl").write_text(whole[: len(whole) // 2])
     (folders["bare"] / "test.jsonl").unlink()
     (folders["torn"] / "summary.json").write_text('{"policy": {')
     (folders["odd"] / "test.jsonl").write_text(whole.replace('"correct": true', '"correct": "yes"', 1))
+    summary = (folders["boundless"] / "summary.json").read_text()
+    (folders["boundless"] / "summary.json").write_text(
+        summary.replace('"total_flops": 1000000000', '"total_flops": 1e999')
+    )
+    (folders["unsaid"] / "identity.json").write_text("[]")
     (tmp_path / "nothing").mkdir()
     found = findings(good, *folders.values(), tmp_path / "nothing", tmp_path / "absent")
     reasons = {each.folder.name: each.reason for each in found.left_out}
     assert set(reasons) == {*folders, "nothing", "absent"}
     assert "whole lines of 40" in reasons["cut"]
     assert "missing" in reasons["bare"]
+    assert "total_flops" in reasons["boundless"]
+    assert all("cannot be read" in reasons[name] for name in ("torn", "unsaid"))
     assert "line 1" in reasons["odd"] and "'yes'" in reasons["odd"]
     assert not any("\n" in reason for reason in reasons.values())
     assert [run.folder for setting in one_set(found).settings for run in setting.runs] == [good]
