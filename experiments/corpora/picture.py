@@ -21,8 +21,8 @@ from matplotlib.ticker import FuncFormatter, NullFormatter, PercentFormatter
 
 from curricula.description.description import Description, Lengths, Offered
 from curricula.types import Cost, Supervision, Verdict
-from experiments.charts import short_name
 from experiments.corpora.tables import dollars_text
+from experiments.page.svg import short_name
 from experiments.summary import flops_text, share_text
 
 BACK, FRONT, SOFT, LINE = "#fcfcfa", "#1d2126", "#5b636d", "#dcdfe3"

@@ -1,13 +1,13 @@
-"""The page of a run, and the table and lines on a terminal, from hand-built records."""
+"""The page of runs as a file, from hand-built records; and the table and lines on a terminal."""
 
 from __future__ import annotations
 
-import dataclasses
+import base64
+import hashlib
 import io
 import json
 import re
-import subprocess
-import sys
+import shutil
 from html.parser import HTMLParser
 from pathlib import Path
 
@@ -15,109 +15,41 @@ import numpy as np
 import pytest
 from rich.console import Console
 
-from controller.record import RunFolder
-from curricula.types import Charge, ProbeOutcomes, StageResult, TrainingLoss
-from evaluators.accuracy import Outputs, score
+from controller.record import RunRecord
+from experiments.findings.findings import Findings
+from experiments.page.samples import LONGEST_CHARS, PER_VERDICT, cut
+from experiments.page.whole import report_page
 from experiments.progress import final_table
-from experiments.report import report_html, write_report
+from experiments.report import main, write_report
 from experiments.summary import flops_text, read_summary, seconds_text, share_text, summary_so_far
+from tests.experiments.recorded import (
+    CONFIG,
+    SUPERVISIONS,
+    TASKS,
+    add_stages,
+    make_stage,
+    make_summary,
+)
+from tests.experiments.run_folders import QUESTIONS, rows, write_run
 
-TASKS = ("add", "chain <script>f()</script>", "max & $min$")
-SUPERVISIONS = ("answer", "compressed:steps@0.3#gpt-oss")
-PROBE_TASKS = tuple(TASKS[row % 3] for row in range(30))
-CONFIG: dict[str, object] = {"policy": {"class_path": "curricula.policies.Staged"}, "total_flops": 1e9, "seed": 3}
-VOID = ("meta", "link", "br", "img", "hr", "input")
-
-
-def make_stage(index: int, *, name: str = "warm <b>up</b>", probe: bool = True) -> StageResult:
-    rng = np.random.default_rng(index)
-    outcomes = ProbeOutcomes(
-        example_P=np.arange(30, dtype=np.int32),
-        condition_P=("free",) * 30,
-        solved_P=rng.random(30) < 0.5,
-        output_tokens_P=np.full(30, 4, dtype=np.int32),
-        loss_P=np.full(30, np.nan),
-    )
-    losses = tuple(
-        TrainingLoss(
-            task=task, supervision=supervision, examples=8, supervised_tokens=80, loss=float(rng.random()), flops=10**7
-        )
-        for task in TASKS
-        for supervision in SUPERVISIONS
-    )
-    nothing = np.empty(0, dtype=np.int32)
-    return StageResult(
-        index=index,
-        round=index,
-        name=name,
-        plan_digest="",
-        start=None,
-        checkpoint=f"{index:04d}",
-        state_digest="",
-        steps=7,
-        charges=(
-            Charge(purpose="train", flops=10**8, positions=10, tokens=9),
-            Charge(purpose="probe", flops=10**7, positions=10, tokens=9),
-            Charge(purpose="evaluate", flops=10**6, positions=10, tokens=9),
-        ),
-        losses=losses,
-        mix=((SUPERVISIONS[0], 30, 4 * 10**7), (SUPERVISIONS[1], 10, 6 * 10**7)),
-        example_R=nothing,
-        supervision_R=nothing,
-        seen_R=nothing,
-        loss_R=np.empty(0, dtype=np.float32),
-        probe=outcomes if probe else None,
-        score_M=None,
-        score_example_M=None,
-        score_supervision_M=None,
-    )
+NOTHING = Findings(question_sets=(), left_out=(), unfinished=())
 
 
-def make_summary() -> dict[str, object]:
-    rng = np.random.default_rng(0)
-    outputs = Outputs(
-        correct_N=rng.random(90) < 0.7,
-        output_tokens_N=rng.integers(1, 30, 90).astype(np.int32),
-        truncated_N=rng.random(90) < 0.1,
-        task_N=tuple(TASKS[row % 3] for row in range(90)),
-        kind_N=("open",) * 90,
-        domain_N=("in_domain",) * 90,
-    )
-    return {
-        "policy": {"class_path": "curricula.policies.staged.Staged", "init_args": {"warmup": 0.25}},
-        "student": "tiny",
-        "corpus": "procedural",
-        "seed": 3,
-        "budget": {"unit": "flops", "total": 10**9, "spent": 330_000_000, "dollars_per_hour": 0.05},
-        "spent": {
-            "train": {"flops": 3 * 10**8, "tokens": 27, "seconds": 6.0, "dollars": 0.0123},
-            "probe": {"flops": 3 * 10**7, "tokens": 27, "seconds": 1.5, "dollars": 0.004},
-            "features": {"flops": 0, "tokens": 0, "seconds": 0.0, "dollars": 0.0},
-            "evaluate": {"flops": 3 * 10**6, "tokens": 27, "seconds": 0.1, "dollars": 0.0},
-        },
-        "total_flops": 10**9,
-        "spent_flops": 330_000_000,
-        "charges": {"train": 3 * 10**8, "probe": 3 * 10**7, "features": 0, "teach": 5 * 10**9, "compress": 0},
-        "recorded": {"evaluate": 3 * 10**6},
-        "dev": score(outputs).to_json(),
-        "difficulty": {"auc": 0.66, "base_rate": 0.5, "n": 60},
-        "mix_by_examples": {SUPERVISIONS[0]: 0.75, SUPERVISIONS[1]: 0.25},
-        "mix_by_flops": {SUPERVISIONS[0]: 0.4, SUPERVISIONS[1]: 0.6},
-        "lost": {"attempts": 1, "flops_at_most": 10**7},
-        "wall_seconds": 98.5,
-    }
-
-
-def make_page(summary: dict[str, object] | None, stages: int = 3) -> str:
-    results = tuple(make_stage(index) for index in range(stages))
-    return report_html(
+def make_record(stages: int, tasks: tuple[str, ...] = TASKS) -> RunRecord:
+    """A run that has not been scored."""
+    return RunRecord(
         config=CONFIG,
-        results=results,
-        summary=summary,
+        identity={"probe_tasks": [tasks[row % len(tasks)] for row in range(30)]},
+        results=tuple(make_stage(index) for index in range(stages)),
+        summary=None,
+        timings=(),
+        tasks=tasks,
         supervisions=SUPERVISIONS,
-        tasks=TASKS,
-        probe_task_N=PROBE_TASKS,
     )
+
+
+def page_of(record: RunRecord) -> str:
+    return report_page(NOTHING, [(Path("runs/first"), record)])
 
 
 class Outline(HTMLParser):
@@ -127,13 +59,13 @@ class Outline(HTMLParser):
         super().__init__()
         self.open: list[str] = []
         self.tags: list[str] = []
-        self.ids: list[str] = []
+        self.attributes: list[tuple[str, str | None]] = []
         self.text = ""
 
     def handle_starttag(self, tag: str, attrs: list[tuple[str, str | None]]) -> None:
         self.tags.append(tag)
-        self.ids += [value for name, value in attrs if name == "id" and value]
-        if tag not in VOID:
+        self.attributes += attrs
+        if tag not in ("meta", "link", "input"):
             self.open.append(tag)
 
     def handle_startendtag(self, tag: str, attrs: list[tuple[str, str | None]]) -> None:
@@ -154,70 +86,139 @@ def outline(page: str) -> Outline:
     return parser
 
 
-def test_the_page_shows_what_the_run_scored_and_paid() -> None:
-    summary = make_summary()
-    text = outline(make_page(summary)).text
-    scores = read_summary(summary).dev
-    assert scores is not None
-    assert f"{100 * scores.overall.accuracy:.1f}%" in text
-    assert "33%" in text
-    assert "3.3e8 of 1e9 FLOPs" in text
-    assert "teach 5e9" in text
-    assert "evaluate 3e6" in text
-    assert "0.66" in text
-    for name in (*TASKS, *SUPERVISIONS, "warm <b>up</b>", "Staged", "total_flops"):
-        assert name in text
+def answered(right_of_eleven: int, seed: int) -> list[bool]:
+    """A verdict for each question: about so many of eleven are right, one more or less by seed."""
+    return [(7 * place + seed) % 11 < right_of_eleven for place in range(QUESTIONS)]
 
 
-def test_names_from_corpora_and_policies_never_become_markup() -> None:
-    parts = outline(make_page(make_summary()))
-    assert "script" not in parts.tags
+def write_comparison(folder: Path, rights: dict[str, int], *, seeds: int = 3) -> Path:
+    """Runs of fixed supervisions, each of which answers about so many of eleven questions rightly."""
+    for supervision, right_of_eleven in rights.items():
+        for seed in range(seeds):
+            right = answered(right_of_eleven, seed)
+            run = folder / "runs" / f"{supervision}-{seed}"
+            write_run(run, rows(right), supervision=supervision, seed=seed)
+            add_stages(run, 2, supervision=supervision)
+    return folder
+
+
+def report_of(folder: Path) -> str:
+    """The page that the command writes into a comparison's folder."""
+    main([str(folder)])
+    return (folder / "report.html").read_text(encoding="utf-8")
+
+
+def test_a_comparison_says_who_is_best_by_how_much_and_what_to_choose(tmp_path: Path) -> None:
+    text = outline(report_of(write_comparison(tmp_path, {"answer": 3, "reasoning": 9}))).text
+    worse, better = ([np.mean(answered(right, seed)) for seed in range(3)] for right in (3, 9))
+    assert f"Fixed(reasoning) is the most accurate: {100 * np.mean(better):.1f}% of {QUESTIONS} test questions" in text
+    assert f"is {100 * (np.mean(better) - np.mean(worse)):+.1f} [" in text
+    for words in ("Which is best", "On what kind of question", "correct answer cost", "Which supervision should I use"):
+        assert words in text
+    assert "1,000 queries" in text and "10 million queries" in text
+
+
+def test_a_close_race_is_not_decided(tmp_path: Path) -> None:
+    write_comparison(tmp_path, {"answer": 5})
+    for seed, right in enumerate((3, 7, 8)):
+        write_run(tmp_path / "runs" / f"short-{seed}", rows(answered(right, seed)), supervision="short", seed=seed)
+    text = outline(report_of(tmp_path)).text
+    assert "Whether it is better than Fixed(answer), the next, is not decided by this data" in text
+
+
+def test_one_seed_gives_no_interval_over_seeds(tmp_path: Path) -> None:
+    text = outline(report_of(write_comparison(tmp_path, {"answer": 3, "reasoning": 9}, seeds=1))).text
+    assert "no interval over seeds, 1 seed" in text
+    assert "one seed gives no interval" in text
+
+
+def test_students_that_are_never_right_have_a_page(tmp_path: Path) -> None:
+    text = outline(report_of(write_comparison(tmp_path, {"answer": 0, "reasoning": 0}))).text
+    assert "no answer is right" in text
+
+
+def test_every_text_is_escaped_and_every_element_closed(tmp_path: Path) -> None:
+    answers = rows([True, False] * (QUESTIONS // 2))
+    hostile = '</script><img src=x onerror="f()">'
+    answers[1] |= {"output": hostile, "prompt": hostile, "task": hostile, "answer": hostile}
+    run = write_run(tmp_path / "<b>run", answers)
+    add_stages(run, 2, supervision="answer")
+    parts = outline(write_report(run).read_text(encoding="utf-8"))
+    assert parts.tags.count("script") == 1
+    assert "img" not in parts.tags and "b" in parts.tags
+    assert not [name for name, _ in parts.attributes if name.startswith("on") or name == "style"]
+    assert parts.text.count(hostile) >= 4
     assert "warm <b>up</b>" in parts.text
 
 
-def test_the_page_asks_nothing_of_the_network() -> None:
-    page = make_page(make_summary())
-    assert re.search(r"""(?:src|href)\s*=\s*["'](?!#)|url\((?!#)|@import|<link|<script""", page) is None
+def test_half_a_surrogate_pair_is_written(tmp_path: Path) -> None:
+    answers = rows([True] * QUESTIONS)
+    answers[0]["output"] = "\ud83d"
+    page = write_report(write_run(tmp_path / "run", answers)).read_text(encoding="utf-8")
+    assert "\\ud83d" in page
 
 
-def test_the_page_is_the_same_every_time() -> None:
-    assert make_page(make_summary()) == make_page(make_summary())
+def test_the_page_asks_nothing_of_the_network_and_allows_nothing_else(tmp_path: Path) -> None:
+    page = report_of(write_comparison(tmp_path, {"answer": 3, "reasoning": 9}))
+    assert re.search(r"""\bsrc\s*=|\bhref\s*=\s*["'](?!#|data:,)|url\(|@import|https?:""", page) is None
+    policy = re.search(r'Content-Security-Policy" content="([^"]*)"', page)
+    assert policy is not None and policy[1].startswith("default-src 'none'; ")
+    for tag in ("style", "script"):
+        inside = re.search(f"<{tag}>(.*?)</{tag}>", page, re.DOTALL)
+        assert inside is not None
+        digest = base64.b64encode(hashlib.sha256(inside[1].encode()).digest()).decode()
+        assert f"{tag}-src 'sha256-{digest}'" in policy[1]
 
 
-def test_charts_take_their_colours_from_the_page() -> None:
-    page = make_page(make_summary())
-    assert "#fe01" not in page
-    assert "#fe02" not in page
-    assert page.count("<svg") == 4 + len(SUPERVISIONS)
+def test_the_page_is_the_same_every_time(tmp_path: Path) -> None:
+    write_comparison(tmp_path, {"answer": 3, "reasoning": 9})
+    assert report_of(tmp_path) == report_of(tmp_path)
+
+
+def test_long_outputs_are_cut_and_counted() -> None:
+    assert cut("x" * LONGEST_CHARS) == "x" * LONGEST_CHARS
+    shown = cut("a" + "x" * 400_000 + "z")
+    assert shown[0] == "a" and shown[-1] == "z" and len(shown) < LONGEST_CHARS + 100
+    assert f"{400_002 - LONGEST_CHARS:,} characters left out" in shown
+
+
+def test_very_long_outputs_do_not_blow_up_the_page(tmp_path: Path) -> None:
+    answers = rows([place % 2 == 0 for place in range(300)])
+    for row in answers:
+        row["output"] = "<" * 100_000
+    page = write_report(write_run(tmp_path / "run", answers)).read_text(encoding="utf-8")
+    assert len(page) < 3_000_000
+    assert page.count("<article") == 2 * PER_VERDICT
+
+
+def test_samples_are_the_same_questions_for_every_setting(tmp_path: Path) -> None:
+    page = report_of(write_comparison(tmp_path, {"answer": 0, "reasoning": 11}, seeds=1))
+    prompts = re.findall(r'data-setting="([^"]*)".*?<pre>(.*?)</pre>', page, re.DOTALL)
+    by_setting = [[prompt for setting, prompt in prompts if setting == name] for name in dict(prompts)]
+    assert len(by_setting) == 2 and by_setting[0] == by_setting[1]
 
 
 def test_an_unfinished_run_and_an_empty_one_have_a_page() -> None:
-    text = outline(make_page(None)).text
+    parts = outline(page_of(make_record(3)))
+    text = parts.text + "".join(value or "" for _, value in parts.attributes)
     assert "3.3e8 of 1e9 FLOPs" in text
+    assert "evaluate 3e6" in text
     assert "not been scored" in text
-    assert "stages so far" in outline(make_page(None, stages=0)).text
+    for name in (*TASKS, *SUPERVISIONS, "warm <b>up</b>", "Staged", "total_flops"):
+        assert name in text
+    assert "stages so far" in outline(page_of(make_record(0))).text
 
 
 def test_probes_without_known_tasks_are_pooled() -> None:
-    page = report_html(
-        config=CONFIG, results=(make_stage(0),), summary=None, supervisions=SUPERVISIONS, tasks=TASKS, probe_task_N=()
-    )
-    assert "all tasks" in outline(page).text
+    record = make_record(1)
+    record.identity.clear()
+    assert "Probe accuracy over the budget" in page_of(record)
 
 
 def test_many_tasks_and_supervisions_still_draw() -> None:
     tasks = tuple(f"task {index}" for index in range(25))
-    stage = make_stage(0)
-    losses = tuple(dataclasses.replace(stage.losses[0], task=task) for task in tasks)
-    page = report_html(
-        config=CONFIG,
-        results=(dataclasses.replace(stage, losses=losses),),
-        summary=None,
-        supervisions=SUPERVISIONS,
-        tasks=tasks,
-        probe_task_N=tuple(tasks[row % 25] for row in range(30)),
-    )
-    assert all(task in outline(page).text for task in tasks)
+    text = page_of(make_record(1, tasks))
+    assert all(task in text for task in tasks)
 
 
 def test_a_finished_summary_agrees_with_the_same_stages_unfinished() -> None:
@@ -237,28 +238,39 @@ def test_a_summary_of_another_form_is_refused_by_name() -> None:
         read_summary(make_summary() | {"dev": 3})
 
 
-def test_a_run_folder_gets_its_page(tmp_path: Path) -> None:
-    folder = RunFolder.open(tmp_path, resume=False)
-    folder.begin(
-        {"tasks": list(TASKS), "supervisions": list(SUPERVISIONS), "probe_tasks": list(PROBE_TASKS)},
-        {"policy": "Staged", "total_flops": 1e9, "seed": 3},
-    )
-    for index in range(2):
-        folder.append([make_stage(index)], [{"train": 2.0, "probe": 0.5}])
-    folder.close()
-    path = write_report(tmp_path)
-    text = outline(path.read_text(encoding="utf-8")).text
-    assert "2.2e8 of 1e9 FLOPs" in text
-    assert all(task in text for task in TASKS)
+def test_a_run_folder_gets_its_page_and_nothing_else(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    run = write_run(tmp_path / "run", rows([True] * 10 + [False] * 30))
+    before = {path.name for path in run.iterdir()}
+    main([str(run)])
+    assert {path.name for path in run.iterdir()} == before | {"report.html"}
+    assert capsys.readouterr().out == f"{run / 'report.html'}\n"
+    text = outline((run / "report.html").read_text(encoding="utf-8")).text
+    assert "25.0% of 40 test questions" in text and "for this very run" in text
 
 
-def test_a_folder_that_is_no_run_is_one_line_and_exit_code_2(tmp_path: Path) -> None:
-    done = subprocess.run(
-        [sys.executable, "-m", "experiments.report", str(tmp_path)], capture_output=True, text=True, check=False
-    )
-    assert done.returncode == 2
-    assert done.stderr.startswith("error: ")
-    assert done.stderr.count("\n") == 1
+def test_several_folders_make_one_page_and_what_gave_nothing_is_named(tmp_path: Path) -> None:
+    one = write_run(tmp_path / "one", rows([True] * QUESTIONS))
+    other = write_run(tmp_path / "other", rows([False] * QUESTIONS), supervision="reasoning")
+    broken = write_run(tmp_path / "broken", rows([True] * QUESTIONS), seed=1)
+    (broken / "test.jsonl").unlink()
+    main([str(one), str(other), str(broken), str(tmp_path / "nowhere"), "--output_dir", str(tmp_path / "out" / "deep")])
+    text = outline((tmp_path / "out" / "deep" / "report.html").read_text(encoding="utf-8")).text
+    assert "Fixed(answer)" in text and "Fixed(reasoning)" in text
+    assert str(broken) in text and "there is no such folder" in text
+    assert (tmp_path / "out" / "deep" / "report.md").is_file()
+
+
+def test_what_cannot_be_reported_is_one_line_and_exit_code_2(
+    tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    run = write_run(tmp_path / "run", rows([True] * QUESTIONS))
+    shutil.copytree(run, tmp_path / "other")
+    for arguments in ([str(tmp_path)], [str(run), str(tmp_path / "other")], [str(run), "--max_attempts", "0"], []):
+        with pytest.raises(SystemExit) as stopped:
+            main(arguments)
+        assert stopped.value.code == 2
+        told = capsys.readouterr().err
+        assert told.startswith("error: ") and told.count("\n") == 1
 
 
 def test_the_final_table_names_every_group_and_the_spend() -> None:
