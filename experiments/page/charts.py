@@ -7,6 +7,7 @@ from dataclasses import dataclass
 
 from experiments.page.markup import Html, tag
 from experiments.page.svg import (
+    BOLD_UNITS,
     TEXT_UNITS,
     WIDTH,
     Axis,
@@ -138,7 +139,7 @@ def line_chart(
         return Html("")
     direct = 1 < len(shown) <= DIRECT_LABELS
     names = [short_name(each.name, 20) for each in shown]
-    room = max(len(name) for name in names) * TEXT_UNITS + 12 if direct else 12
+    room = max(len(name) for name in names) * BOLD_UNITS + 10 if direct else 12
     plot = Plot(x=x, y=y, top=18, bottom=height - 34, right=WIDTH - room)
     parts: list[str] = [plot.x_axis(), plot.y_axis()]
     for each in shown:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import itertools
 import math
 from collections.abc import Mapping, Sequence
 
@@ -10,16 +11,19 @@ import numpy as np
 from evaluators.ownership import BreakEven, Ownership
 from evaluators.sentences import count_text, price_unit
 from experiments.findings.costs_in_words import crossing_text, terms_text
-from experiments.findings.findings import Costs, QuestionSet
+from experiments.findings.findings import Costs, QuestionSet, Setting
 from experiments.page.charts import Bar, Dot, Place, Series, bar_chart, line_chart
 from experiments.page.markup import Html, figure, folded, joined, note, table, tag
 from experiments.page.svg import Axis, area_legend, around_logarithmic
 from experiments.page.wording import (
+    Facet,
     called,
     dollars,
+    facets,
     money,
     percent,
     range_text,
+    side_by_side,
     slots_of,
 )
 from experiments.summary import flops_text
@@ -29,33 +33,41 @@ _CURVE_POINTS = 41
 _SENTENCES = 4  # of break-even that stand in the open
 
 
+Owned = Mapping[str, tuple[Ownership, ...]]
+"""What policies of one student and budget cost to own, at every volume."""
+
+
 def costs_section(questions: QuestionSet) -> Html:
     """The bill by part at each volume, cost over volume with its crossings, and the tables behind them."""
     costs = questions.costs
     if costs is None:
         return note("Dollars are not known: the notes below say why.")
-    slots = slots_of(questions)
     prices = [each.dollars_per_correct.value for owned in costs.owned.values() for each in owned]
     times, unit = price_unit([price for price in prices if price])
-    key = area_legend((part, place) for place, part in enumerate(PARTS))
-    bills = [
-        figure(f"Over {count_text(volume)} queries, dollars per {unit}", _bill(costs, place, times, unit))
-        for place, volume in enumerate(costs.volumes)
-    ]
-    title = "Break-even: cost of a correct answer" if len(costs.owned) > 1 else "Cost of a correct answer"
-    lines = [figure(title, _per_correct(costs, slots, times, unit), _BREAK_EVEN_NOTE)]
-    lines.append(
-        figure("Total cost", _total(costs, slots), "Making, serving and errors; the band is the 95% interval.")
-    )
     return joined(
         [
-            note(f"{terms_text(costs.terms)} All of these are flags."),
-            key,
-            tag("div", *bills, *lines, _crossings(costs, questions), class_="charts"),
+            note(f"{terms_text(costs.terms)} All of this is stated by flags of the command."),
+            area_legend((part, place) for place, part in enumerate(PARTS)),
+            side_by_side([(facet, _charts(facet, costs, questions, times, unit)) for facet in facets(questions)]),
             folded("The bill in figures", _bill_table(costs, times, unit)),
             folded("If an input were half or twice what it is", _sensitivity_table(costs, times, unit)),
         ]
     )
+
+
+def _charts(facet: Facet, costs: Costs, questions: QuestionSet, times: float, unit: str) -> Html:
+    owned = {each.policy: costs.owned[each.name] for each in facet.settings if each.name in costs.owned}
+    slots = {each.policy: slots_of(questions)[each.name] for each in facet.settings}
+    bills = [
+        figure(f"Over {count_text(volume)} queries, dollars per {unit}", _bill(owned, place, times, unit))
+        for place, volume in enumerate(costs.volumes)
+    ]
+    title = "Break-even: cost of a correct answer" if len(owned) > 1 else "Cost of a correct answer"
+    lines = [
+        figure(title, _per_correct(owned, slots, times, unit), _BREAK_EVEN_NOTE),
+        figure("Total cost", _total(owned, slots), "Making, serving and errors; the band is the 95% interval."),
+    ]
+    return tag("div", *bills, *lines, _crossings(costs, facet), class_="charts")
 
 
 _BREAK_EVEN_NOTE = (
@@ -72,9 +84,9 @@ def _amounts(owned: Ownership) -> tuple[float, ...]:
     return corpus, made.get("selection", 0.0), made.get("training", 0.0), serving, errors
 
 
-def _bill(costs: Costs, place: int, times: float, unit: str) -> Html:
+def _bill(owned_by_policy: Owned, place: int, times: float, unit: str) -> Html:
     bars = []
-    for name, at_volumes in costs.owned.items():
+    for name, at_volumes in owned_by_policy.items():
         owned = at_volumes[place]
         right = owned.queries * (owned.right.value or 0.0)
         parts = [(slot, times * amount / right) for slot, amount in enumerate(_amounts(owned))] if right else []
@@ -88,8 +100,9 @@ def _bill(costs: Costs, place: int, times: float, unit: str) -> Html:
     return bar_chart(f"Cost of {unit}", bars, Axis(low=0.0, high=longest or 1.0, spell="${:g}".format))
 
 
-def _volume_axis(costs: Costs) -> tuple[Axis, list[float]]:
-    low, high = min(costs.volumes) / 10, max(costs.volumes) * 10
+def _volume_axis(owned_by_policy: Owned) -> tuple[Axis, list[float]]:
+    volumes = [owned.queries for at_volumes in owned_by_policy.values() for owned in at_volumes] or [1.0]
+    low, high = min(volumes) / 10, max(volumes) * 10
     axis = Axis(low=low, high=high, label="queries", spell=flops_text, scale="logarithmic")
     return axis, np.geomspace(low, high, _CURVE_POINTS).tolist()
 
@@ -104,10 +117,10 @@ def _line_of(owned: Ownership) -> tuple[float, float, tuple[float, float] | None
     return making, each, ((ends[0] - making) / owned.queries, (ends[1] - making) / owned.queries)
 
 
-def _total(costs: Costs, slots: Mapping[str, int]) -> Html:
-    x, volumes = _volume_axis(costs)
+def _total(owned_by_policy: Owned, slots: Mapping[str, int]) -> Html:
+    x, volumes = _volume_axis(owned_by_policy)
     series = []
-    for name, at_volumes in costs.owned.items():
+    for name, at_volumes in owned_by_policy.items():
         making, each, ends = _line_of(at_volumes[-1])
         around_it = tuple((making + q * ends[0], making + q * ends[1]) if ends else None for q in volumes)
         points = tuple((q, making + q * each) for q in volumes)
@@ -115,10 +128,10 @@ def _total(costs: Costs, slots: Mapping[str, int]) -> Html:
     return line_chart("Total cost over query volume", series, x, _dollar_axis(series))
 
 
-def _per_correct(costs: Costs, slots: Mapping[str, int], times: float, unit: str) -> Html:
-    x, volumes = _volume_axis(costs)
+def _per_correct(owned_by_policy: Owned, slots: Mapping[str, int], times: float, unit: str) -> Html:
+    x, volumes = _volume_axis(owned_by_policy)
     series, places = [], []
-    for name, at_volumes in costs.owned.items():
+    for name, at_volumes in owned_by_policy.items():
         owned = at_volumes[-1]
         if not owned.right.value:
             continue
@@ -143,26 +156,26 @@ def _dollar_axis(series: Sequence[Series], label: str = "dollars") -> Axis:
     return Axis(low=low, high=high, label=label, spell="${:g}".format, scale="logarithmic")
 
 
-def _crossings(costs: Costs, questions: QuestionSet) -> Html:
-    """A sentence for every pair of settings, said of the one that is cheaper at large volumes."""
-    names = [setting.name for setting in questions.settings]
+def _crossings(costs: Costs, facet: Facet) -> Html:
+    """A sentence for every pair of a facet, said of the one that is cheaper at large volumes."""
     said = []
-    for place, one in enumerate(names):
-        for other in names[place + 1 :]:
-            forward, back = costs.break_evens.get((one, other)), costs.break_evens.get((other, one))
-            if forward is not None and back is not None:
-                late = ("from", "from the start")
-                turned = back.crossing in late and forward.crossing not in late
-                said.append(_crossing(other, one, back) if turned else _crossing(one, other, forward))
+    for one, other in itertools.combinations(facet.settings, 2):
+        forward = costs.break_evens.get((one.name, other.name))
+        back = costs.break_evens.get((other.name, one.name))
+        if forward is not None and back is not None:
+            late = ("from", "from the start")
+            turned = back.crossing in late and forward.crossing not in late
+            said.append(_crossing(other, one, back) if turned else _crossing(one, other, forward))
     shown = tag("ul", *(tag("li", words) for words in said[:_SENTENCES]), class_="note")
     more = folded("Every other pair", tag("ul", *(tag("li", words) for words in said[_SENTENCES:]), class_="note"))
     return figure("Where it breaks even", joined([shown, more if said[_SENTENCES:] else ""]) if said else "")
 
 
-def _crossing(challenger: str, incumbent: str, found: BreakEven) -> str:
+def _crossing(challenger: Setting, incumbent: Setting, found: BreakEven) -> str:
     never = "never " if found.crossing == "never" else ""
     when = crossing_text(found).removeprefix("never").strip()
-    return " ".join(f"{called(challenger)} is {never}cheaper than {called(incumbent)} {when}".split()) + "."
+    words = f"{called(challenger.policy)} is {never}cheaper than {called(incumbent.policy)} {when}"
+    return f"{words.strip()}."
 
 
 def _bill_table(costs: Costs, times: float, unit: str) -> Html:

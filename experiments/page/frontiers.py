@@ -9,8 +9,8 @@ from experiments.findings.findings import QuestionSet, shown_interval
 from experiments.page.charts import Dot, Place, scatter_chart
 from experiments.page.markup import Html, figure, tag
 from experiments.page.svg import Axis, around, around_logarithmic
-from experiments.page.wording import accuracy_words, called, percent, slots_of, source_words
-from experiments.summary import flops_text
+from experiments.page.wording import accuracy_words, called, slots_of, source_words
+from experiments.summary import flops_text, share_text
 
 
 def frontier_figures(questions: QuestionSet) -> Html:
@@ -32,6 +32,7 @@ def frontier_figures(questions: QuestionSet) -> Html:
 
 
 def _frontier_figure(title: str, found: Frontier, slots: Mapping[str, int], label: str, questions: QuestionSet) -> Html:
+    policies = {setting.name: setting.policy for setting in questions.settings}
     points = found.points
     intervals = [shown_interval(point.accuracy) for point in points]
     low, high = around(
@@ -42,7 +43,7 @@ def _frontier_figure(title: str, found: Frontier, slots: Mapping[str, int], labe
     x = Axis(low=left, high=right, label=label, spell=flops_text, scale="logarithmic")
     places = [
         Place(
-            name=called(point.name),
+            name=called(policies[point.name]),
             x=point.flops,
             dot=Dot(
                 value=point.accuracy.value,
@@ -73,8 +74,8 @@ def _frontier_figure(title: str, found: Frontier, slots: Mapping[str, int], labe
     covered = f"{volume.value:.3f}" + (f" [{ends[0]:.3f}, {ends[1]:.3f}]" if ends else " (no interval)")
     words = (
         f"The line is the frontier: the best accuracy for so many {label} or fewer. Hypervolume {covered} accuracy x "
-        f"decades, up to {flops_text(found.reference_flops)} {label} and down to {percent(found.reference_accuracy)}; "
-        f"seeds {', '.join(map(str, questions.frontier_seeds))}."
+        f"decades, up to {flops_text(found.reference_flops)} {label}, down to {share_text(found.reference_accuracy)}; "
+        f"seeds {', '.join(map(str, questions.frontier_seeds))}. Points that would hide each other stand side by side."
     )
     return figure(title, scatter_chart(f"Accuracy against {label}", places, x, y, guide=guide), words)
 

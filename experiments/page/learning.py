@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping, Sequence
+
 import numpy as np
 
 from evaluators.accuracy import wilson
@@ -12,7 +14,7 @@ from experiments.page.charts import PERCENT, Dot, Place, Series, Strip, line_cha
 from experiments.page.markup import Html, figure, joined, note, table, tag
 from experiments.page.run_charts import BUDGET, mix_strip
 from experiments.page.svg import Axis, area_legend, around_logarithmic, short_name
-from experiments.page.wording import called, percent, range_text, seeds_text, slots_of
+from experiments.page.wording import Facet, called, facets, percent, range_text, seeds_text, slots_of
 from experiments.summary import flops_text, share_text
 
 _SHARE = Axis(low=0.0, high=1.0, label="solved", spell=PERCENT)
@@ -21,14 +23,16 @@ _MIX_CELLS = 40
 
 def learning_section(questions: QuestionSet) -> Html:
     """Curves with bands over seeds, mixes, calibration and fits."""
+    kinds = list(dict.fromkeys(name for s in questions.settings for run in s.runs for name in run.record.supervisions))
     charts = [
-        figure(
-            "Learning curves",
-            _curves(questions),
-            "Share of the probes solved, all tasks pooled, mean over seeds; the band is the 95% t interval over them. "
-            "Settings that buy no probes have no curve.",
+        *(
+            drawn
+            for facet in facets(questions)
+            for drawn in (
+                figure(facet.titled("Learning curves"), _curves(facet, slots_of(questions)), _CURVES_NOTE),
+                figure(facet.titled("What students were shown"), _mixes(facet, kinds), _MIXES_NOTE),
+            )
         ),
-        figure("What students were shown", _mixes(questions), "Share of training FLOPs, mean over seeds."),
         *(_fit_figure(fit) for fit in questions.fits if isinstance(fit.fit, SaturatingFit)),
     ]
     reasons: dict[str, list[str]] = {}
@@ -51,39 +55,43 @@ def calibration_section(questions: QuestionSet) -> Html:
     return joined([shown, _calibration_table(questions)])
 
 
-def _curves(questions: QuestionSet) -> Html:
-    slots = slots_of(questions)
+_CURVES_NOTE = (
+    "Share of the probes solved, all tasks pooled, mean over seeds; the band is the 95% t interval over them. Settings "
+    "that buy no probes have no curve."
+)
+_MIXES_NOTE = "Share of training FLOPs, mean over seeds."
+
+
+def _curves(facet: Facet, colours: Mapping[str, int]) -> Html:
     series = [
         Series(
-            name=called(setting.name),
-            slot=slots[setting.name],
+            name=called(setting.policy),
+            slot=colours[setting.name],
             points=tuple((point.budget_share, point.solved) for point in setting.curve),
             band=tuple(point.ci95 for point in setting.curve),
             tips=tuple(
-                f"{called(setting.name)}\n{percent(point.solved)} {range_text(point.ci95)} solved\n"
+                f"{called(setting.policy)}\n{percent(point.solved)} {range_text(point.ci95)} solved\n"
                 f"by {share_text(point.budget_share)} of the budget, {seeds_text(setting)}"
                 for point in setting.curve
             ),
         )
-        for setting in questions.settings
+        for setting in facet.settings
     ]
     return line_chart("Learning curves over the budget", series, BUDGET, _SHARE)
 
 
-def _mixes(questions: QuestionSet) -> Html:
-    kinds = list(dict.fromkeys(name for s in questions.settings for run in s.runs for name in run.record.supervisions))
+def _mixes(facet: Facet, kinds: Sequence[str]) -> Html:
     slots = {name: slot for slot, name in enumerate(kinds)}
-    shown = {
-        name for s in questions.settings for run in s.runs for name, share in run.summary.mix_by_flops.items() if share
-    }
-    chart = strip_chart("Supervision over the budget", [_mean_mix(s, slots) for s in questions.settings], BUDGET)
-    return Html(chart + area_legend((name, slots[name]) for name in kinds if name in shown)) if chart else chart
+    mixes = [run.summary.mix_by_flops for setting in facet.settings for run in setting.runs]
+    shown = [name for name in kinds if any(mix.get(name) for mix in mixes)]
+    chart = strip_chart("Supervision over the budget", [_mean_mix(each, slots) for each in facet.settings], BUDGET)
+    return Html(chart + area_legend((name, slots[name]) for name in shown)) if chart else chart
 
 
 def _mean_mix(setting: Setting, slots: dict[str, int]) -> Strip:
     """A setting's mix over its seeds, in cells of a fortieth of the budget."""
     strips = [
-        mix_strip(called(setting.name), run.summary.total_flops, run.record.results, slots) for run in setting.runs
+        mix_strip(called(setting.policy), run.summary.total_flops, run.record.results, slots) for run in setting.runs
     ]
     names = {slot: name for name, slot in slots.items()}
     cells = []
@@ -97,9 +105,9 @@ def _mean_mix(setting: Setting, slots: dict[str, int]) -> Strip:
                 if (share := float(np.mean([each.get(slot, 0.0) for each in there])))
             )
             words = "\n".join(f"{names[slot]} {share_text(share)}" for slot, share in mean)
-            tip = f"{called(setting.name)}, at {share_text(middle)} of the budget\n{words}"
+            tip = f"{called(setting.policy)}, at {share_text(middle)} of the budget\n{words}"
             cells.append((place / _MIX_CELLS, (place + 1) / _MIX_CELLS, mean, tip))
-    return Strip(name=called(setting.name), cells=tuple(_merged(cells)))
+    return Strip(name=called(setting.policy), cells=tuple(_merged(cells)))
 
 
 _Cell = tuple[float, float, tuple[tuple[int, float], ...], str]

@@ -11,6 +11,7 @@ from controller.encoding import recipe_changes
 from controller.record import RunRecord
 from curricula.types import BUDGET_PURPOSES, StageResult
 from evaluators.accuracy import Score, wilson
+from experiments.measures import Measures
 from experiments.page.markup import Html, figure, folded, joined, note, table, tag
 from experiments.page.run_charts import budget_chart, loss_charts, mix_chart, probe_chart
 from experiments.summary import (
@@ -93,6 +94,7 @@ def run_tables(record: RunRecord, run: Summary) -> Html:
         [
             folded("What was spent", _spend_table(run), note(_beside_the_budget(run))),
             folded("Scores", _score_table(run)),
+            folded("Response time, memory, and choices by likelihood", _measures_table(run.measures)),
             folded("Stages", _stage_table(record.results)),
             folded("Config", tag("pre", config, tabindex="0")),
             folded("Environment", table(("what", "version or fingerprint"), environment, numeric_from=2)),
@@ -152,6 +154,28 @@ def _score_table(run: Summary) -> Html:
             for split, name, score in rows
         ],
     )
+
+
+def _measures_table(measures: Measures) -> Html:
+    rows: list[tuple[str, str]] = []
+    if (waiting := measures.latency) is not None:
+        asked = f"{waiting.answers} answers one at a time, {waiting.threads} threads of {waiting.device}"
+        rows.append(("seconds of an answer, median", f"{waiting.median_seconds:.3g} ({asked})"))
+        rows.append(("seconds that 90% of them do not exceed", f"{waiting.p90_seconds:.3g}"))
+    if measures.serving_bytes is not None:
+        rows.append(("memory to serve one answer", _memory(measures.serving_bytes)))
+    for name, peak in measures.peak_train_bytes.items():
+        rows.append((f"peak memory of training under {name}", "not known" if peak is None else _memory(peak)))
+    for split, chosen in measures.choice_likelihood.items():
+        words = f"{accuracy_text(chosen.accuracy, chosen.ci95)}, n={chosen.n}"
+        rows.append((f"choice questions by likelihood, {split}", words))
+    if not rows:
+        return note("Nothing was measured beside accuracy.")
+    return table(("what", "how much"), rows, numeric_from=2)
+
+
+def _memory(amount_bytes: int) -> str:
+    return f"{amount_bytes / 2**20:,.0f} MiB" if amount_bytes >= 2**20 else f"{amount_bytes / 2**10:,.0f} KiB"
 
 
 def _stage_table(results: Sequence[StageResult]) -> Html:

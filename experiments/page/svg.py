@@ -16,7 +16,7 @@ from experiments.page.markup import Html, coordinate, tag
 WIDTH = 400.0
 COLOURS = 7
 TEXT_UNITS = 5.6  # of a character of a chart's text
-_BOLD_UNITS = 6.4
+BOLD_UNITS = 6.4
 _LONGEST_NAME_CHARS = 30
 
 
@@ -205,7 +205,7 @@ class Labels:
 
     def place(self, name: str, x: float, y: float, slot: int) -> Html:
         """The name of a point, to its right if there is room."""
-        width = _BOLD_UNITS * len(name)
+        width = BOLD_UNITS * len(name)
         offsets = [(8.0, 3.6), (-8.0 - width, 3.6)]
         offsets += [
             (side, 3.6 + turn * rise) for rise in (12, 24, 36, 48) for turn in (-1, 1) for side in (8.0, -8.0 - width)

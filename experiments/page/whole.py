@@ -15,12 +15,13 @@ from experiments.page.costs import costs_section
 from experiments.page.decision import choices, decision_section
 from experiments.page.frame import cards, page, section
 from experiments.page.frontiers import frontier_figures
+from experiments.page.kinds import hardest, kinds_section
 from experiments.page.learning import calibration_section, learning_section
 from experiments.page.markup import Html, folded, joined, note, table, tag
-from experiments.page.quality import groups_section, hardest, headline, overall_section
+from experiments.page.quality import overall_section, verdict
 from experiments.page.run_details import run_cards, run_charts, run_tables, summary_of
 from experiments.page.samples import samples_section
-from experiments.page.wording import accuracy_words, called, percent, range_text
+from experiments.page.wording import accuracy_words, called, facets, percent, range_text
 from experiments.summary import share_text
 
 MOST_RUN_CHARS = 4_000_000
@@ -32,7 +33,7 @@ class Part:
     """A section of the page and its entry in the contents."""
 
     key: str
-    name: str
+    name: str  # empty where the contents leave it out
     content: Html
 
 
@@ -59,13 +60,25 @@ def report_page(findings: Findings, unfinished: Sequence[tuple[Path, RunRecord]]
     if not alone:
         parts += _runs(runs, unfinished)
     parts += _left_out(findings)
-    lead = [words for questions in sets for words in [*headline(questions), *choices(questions)]]
+    lead = _lead(sets)
     return page(
         title=_title(runs, sets, unfinished),
         lead=lead or ["The run has not been scored yet." if unfinished else "No run was found."],
-        contents=[(part.key, part.name) for part in parts],
+        contents=[(part.key, part.name) for part in parts if part.name],
         body=[part.content for part in parts],
     )
+
+
+def _lead(sets: Sequence[QuestionSet]) -> list[str]:
+    """What was found, in a sentence or two: the verdict where there is one, else how many there are of each sort."""
+    verdicts = [verdict(questions, facet) for questions in sets for facet in facets(questions)]
+    if len(verdicts) == 1:
+        return [verdicts[0].sentence, *choices(sets[0])]
+    if not verdicts:
+        return []
+    decided = sum(each.decided for each in verdicts)
+    where = "comparisons, each of one corpus, student and budget,"
+    return [f"In {decided} of {len(verdicts)} {where} one setting is surely the most accurate; in the others none is."]
 
 
 def _title(
@@ -81,42 +94,28 @@ def _title(
 
 
 def _set_parts(questions: QuestionSet, suffix: str, *, several: bool, alone: bool) -> list[Part]:
-    """The four questions, asked of one set."""
+    """The four questions, asked of one set, and how it came about; the contents name each of several sets once."""
     where = f" ({questions.corpus}, {questions.split})" if several else ""
     many = len(questions.settings) > 1
-    asked = "Which is best, and by how much?" if many else "How good is this student?"
-    parts = [
-        Part(
-            key=f"good{suffix}",
-            name="How good",
-            content=section(f"good{suffix}", asked + where, "", _good(questions, many)),
-        )
-    ]
-    kinds = section(f"kinds{suffix}", f"On what kind of question?{where}", "", groups_section(questions))
-    parts.append(Part(key=f"kinds{suffix}", name="On what", content=kinds))
-    bill = section(
-        f"cost{suffix}",
-        f"What does a correct answer cost?{where}",
-        "To train and to serve, errors and all.",
-        frontier_figures(questions),
-        costs_section(questions),
-    )
-    parts.append(Part(key=f"cost{suffix}", name="Costs", content=bill))
-    if many:
-        choose = section(f"choose{suffix}", f"Which supervision should I use?{where}", "", decision_section(questions))
-        parts.append(Part(key=f"choose{suffix}", name="Choose", content=choose))
+    best = "Which is best, and by how much?" if many else "How good is this student?"
+    costs = joined([frontier_figures(questions), costs_section(questions)])
     learned = calibration_section(questions) if alone else learning_section(questions)
-    title = "Did it know what is hard?" if alone else "How they learned"
-    if learned:
-        content = section(f"learning{suffix}", title + where, "", learned)
-        parts.append(Part(key=f"learning{suffix}", name="Calibration" if alone else "Learning", content=content))
-    return [
-        *parts[:-1],
-        Part(key=parts[-1].key, name=parts[-1].name, content=Html(parts[-1].content + _notes(questions))),
+    asked = [
+        ("good", "How good", best, _good(questions, many=many, several=several)),
+        ("kinds", "On what", "On what kind of question?", kinds_section(questions)),
+        ("cost", "Costs", "What does a correct answer cost, to train and to serve?", costs),
+        *([("choose", "Choose", "Which supervision should I use?", decision_section(questions))] if many else []),
+        ("learning", "Learning", "Did it know what is hard?" if alone else "How did they learn?", learned),
+        ("notes", "", "Notes", tag("ul", *(tag("li", words) for words in questions.notes)) if questions.notes else ""),
     ]
+    parts = []
+    for place, (key, name, title, content) in enumerate(each for each in asked if each[-1]):
+        shown = (questions.corpus if place == 0 else "") if several else name
+        parts.append(Part(key=key + suffix, name=shown, content=section(key + suffix, title + where, "", content)))
+    return parts
 
 
-def _good(questions: QuestionSet, many: bool) -> Html:
+def _good(questions: QuestionSet, *, many: bool, several: bool) -> Html:
     best = max(questions.settings, key=lambda setting: setting.scores[0].accuracy.value)
     overall = best.scores[0]
     figures = [
@@ -135,7 +134,10 @@ def _good(questions: QuestionSet, many: bool) -> Html:
         ]
     if not many and len(best.runs) == 1:
         figures += run_cards(best.runs[0].record, best.runs[0].summary)
-    return joined([cards(figures), overall_section(questions) if many else ""])
+    found = [verdict(questions, facet).sentence for facet in facets(questions)]
+    told = several or len(found) > 1  # and not at the head of the page
+    said = tag("ul", *(tag("li", words) for words in [*found, *choices(questions)])) if told else ""
+    return joined([said, cards(figures), overall_section(questions) if many else ""])
 
 
 def _interval_words(questions: QuestionSet) -> str:
@@ -149,10 +151,6 @@ def _interval_words(questions: QuestionSet) -> str:
         ends = (estimate.given_seeds.low, estimate.given_seeds.high)
         return f"95% interval for this very run {range_text(ends)}, {of_questions}"
     return of_questions
-
-
-def _notes(questions: QuestionSet) -> Html:
-    return tag("ul", *(tag("li", words) for words in questions.notes), class_="note") if questions.notes else Html("")
 
 
 def _only_run(folder: Path, record: RunRecord) -> list[Part]:

@@ -3,18 +3,52 @@
 from __future__ import annotations
 
 import math
+from collections.abc import Sequence
+from dataclasses import dataclass
+from itertools import groupby
 
 from evaluators.answering import Figure
 from evaluators.resampling import Estimate
 from evaluators.sentences import dollars_text
 from experiments.findings.findings import INTERVAL_NOTE, GroupScore, QuestionSet, Setting, shown_interval
+from experiments.page.markup import Html, joined, tag
 
 NOT_DECIDED = "not decided by this data"
 
 
+@dataclass(frozen=True, kw_only=True)
+class Facet:
+    """Settings of one student and budget, by falling accuracy: what is compared at the same compute."""
+
+    label: str  # the student and the budget; empty where the set has no others
+    settings: tuple[Setting, ...]
+
+    def titled(self, title: str) -> str:
+        """A title that says which facet it is of."""
+        return f"{title}: {self.label}" if self.label else title
+
+
+def facets(questions: QuestionSet) -> list[Facet]:
+    """The settings of a set by student and budget, in its order."""
+    grouped = [tuple(same) for _, same in groupby(questions.settings, key=lambda each: (each.student, each.budget))]
+    several = len(grouped) > 1
+    return [Facet(label=f"{same[0].student}, {same[0].budget}" if several else "", settings=same) for same in grouped]
+
+
+def side_by_side(parts: Sequence[tuple[Facet, str]]) -> Html:
+    """A part of the page for every facet: as it is where it is the only one, else behind lines that open them."""
+    if len(parts) == 1:
+        return joined(part for _, part in parts)
+    return joined(
+        tag("details", tag("summary", facet.label), part, open="" if place == 0 else None)
+        for place, (facet, part) in enumerate(parts)
+    )
+
+
 def slots_of(questions: QuestionSet) -> dict[str, int]:
-    """A colour slot for every setting, the same in every chart."""
-    return {setting.name: slot for slot, setting in enumerate(questions.settings)}
+    """The colour slot of every setting, which is its policy's: the same in every chart."""
+    policies = list(dict.fromkeys(setting.policy for setting in questions.settings))
+    return {setting.name: policies.index(setting.policy) for setting in questions.settings}
 
 
 def called(name: str) -> str:
