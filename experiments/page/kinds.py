@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import itertools
 from collections.abc import Mapping, Sequence
 
 from experiments.findings.findings import GroupScore, QuestionSet, Setting, shown_interval
@@ -20,7 +21,7 @@ _GROUPS = {
     "kind": "By kind of question",
     "domain": "By domain",
     "difficulty": "By difficulty",
-    "prompt length": "By length of the prompt, in characters",
+    "prompt length": "By length of the prompt",
 }
 
 
@@ -46,11 +47,26 @@ def _charts(facet: Facet, groups: Mapping[str, Sequence[str]], slots: Mapping[st
     for group, names in groups.items():
         scored = [(name, [(each, score) for each in shown if (score := _score(each, group, name))]) for name in names]
         rows = [(name, [_dot(each, score, slots, alone=alone) for each, score in scores]) for name, scores in scored]
-        figures.append(figure(_GROUPS[group], dot_chart(facet.titled(_GROUPS[group]), rows, SHARE)))
+        unit = _unit(names) if group in ("difficulty", "prompt length") else ""
+        rows = [(name.removesuffix(unit), dots) for name, dots in rows]
+        title = _GROUPS[group] + (f", in{unit}" if unit else "")
+        figures.append(figure(title, dot_chart(facet.titled(title), rows, SHARE)))
     key = legend((called(setting.policy), slots[setting.name]) for setting in shown)
     left = len(facet.settings) - len(shown)
     words = note(f"The {len(shown)} most accurate settings; the tables below have {left} more.") if left else ""
     return joined([key, words, tag("div", *figures, class_="columns")])
+
+
+def _unit(names: Sequence[str]) -> str:
+    """The words that all bands end in, with the space before them: their unit, which stands in the title.
+
+    Example:
+        >>> _unit(["1: 5 to 9 characters", "2: 11 to 14 characters"])
+        ' characters'
+    """
+    ends = zip(*(name.split()[:0:-1] for name in names), strict=False)
+    same = itertools.takewhile(lambda words: len({*words}) == 1, ends)
+    return "".join(reversed([f" {words[0]}" for words in same]))
 
 
 def hardest(setting: Setting) -> tuple[GroupScore, GroupScore] | None:

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 
 from evaluators.resampling import Estimate
@@ -130,45 +130,51 @@ def _leads(questions: QuestionSet, facet: Facet, slots: Mapping[str, int]) -> Ht
 
 
 def _settings_table(questions: QuestionSet) -> Html:
-    header = ["setting", "seeds", "accuracy [95%]", "output tokens", "90% have at most", "cut off", "no answer"]
-    header += ["seconds an answer"] if any(setting.latency_seconds for setting in questions.settings) else []
-    header += ["MiB to serve"] if any(setting.serving_bytes for setting in questions.settings) else []
-    header += ["kept of raw's accuracy [95%]", "accuracy per token, over raw's [95%]"] if questions.raw else []
-    rows = []
-    for setting in questions.settings:
-        overall = setting.scores[0]
-        row = [
-            called(setting.name),
-            ", ".join(str(run.seed) for run in setting.runs),
-            accuracy_words(overall.accuracy),
-            f"{overall.output_tokens:.1f}",
-            f"{overall.p90_output_tokens:.0f}",
-            share_text(overall.truncated),
-            "" if overall.unparsable is None else share_text(overall.unparsable),
-        ]
-        if "seconds an answer" in header:
-            row.append("" if setting.latency_seconds is None else f"{setting.latency_seconds:.3g}")
-        if "MiB to serve" in header:
-            row.append("" if setting.serving_bytes is None else f"{setting.serving_bytes / 2**20:,.3g}")
-        if questions.raw:
-            row += (
-                ["raw", "raw"]
-                if setting.policy == questions.raw
-                else [_ratio_words(setting.retention), _ratio_words(setting.token_efficiency)]
-            )
-        rows.append(row)
-    raw = (
-        f"Raw is {called(questions.raw or '')}, which shows full traces alone. Kept is accuracy over raw's; "
-        "beside it stands accuracy per output token over that of raw (1 is as good as raw)."
-    )
-    sources = sorted({source_words(setting.scores[0].accuracy) for setting in questions.settings})
+    """All that is known of each setting as a whole; columns of which nothing is known are left out."""
+    columns = {
+        "seeds": [", ".join(str(run.seed) for run in each.runs) for each in questions.settings],
+        "accuracy [95%]": [accuracy_words(each.scores[0].accuracy) for each in questions.settings],
+        "output tokens": [f"{each.scores[0].output_tokens:.1f}" for each in questions.settings],
+        "90% have at most": [f"{each.scores[0].p90_output_tokens:.0f}" for each in questions.settings],
+        "cut off": [share_text(each.scores[0].truncated) for each in questions.settings],
+        "no answer": [_known(each.scores[0].unparsable, share_text) for each in questions.settings],
+        "seconds an answer": [_known(each.latency_seconds, "{:.3g}".format) for each in questions.settings],
+        "MiB to serve": [
+            _known(each.serving_bytes, lambda size: f"{size / 2**20:,.3g}") for each in questions.settings
+        ],
+        "kept of raw's accuracy [95%]": [_against_raw(each, each.retention, questions) for each in questions.settings],
+        "accuracy per token, over raw's [95%]": [
+            _against_raw(each, each.token_efficiency, questions) for each in questions.settings
+        ],
+    }
+    known = {name: cells for name, cells in columns.items() if any(cells)}
+    rows = zip([called(each.name) for each in questions.settings], *known.values(), strict=True)
+    raw = ""
+    if questions.raw is not None:
+        raw = (
+            f"Raw is {called(questions.raw)}, which shows full traces alone. Kept is accuracy over raw's; beside it "
+            "stands accuracy per output token over that of raw (1 is as good as raw). "
+        )
+    sources = sorted({source_words(each.scores[0].accuracy) for each in questions.settings})
     said = f"Intervals of accuracy: {'; '.join(sources)}." if len(sources) < 3 else ""
-    return joined([table(header, rows, numeric_from=2), note(raw, " ", said) if questions.raw else note(said)])
+    return joined([table(("setting", *known), rows, numeric_from=2), note(raw, said)])
 
 
-def _ratio_words(estimate: Estimate | None) -> str:
-    if estimate is None:
-        return ""
+def _mebibytes(size_bytes: float) -> str:
+    return f"{size_bytes / 2**20:,.3g}"
+
+
+def _known(amount: float | None, spell: Callable[[float], str]) -> str:
+    return "" if amount is None else spell(amount)
+
+
+def _against_raw(setting: Setting, estimate: Estimate | None, questions: QuestionSet) -> str:
+    if setting.policy == questions.raw:
+        return "raw"
+    return "" if estimate is None else _ratio_words(estimate)
+
+
+def _ratio_words(estimate: Estimate) -> str:
     ends = shown_interval(estimate)
     return f"{estimate.value:.2f}" + (f" [{ends[0]:.2f}, {ends[1]:.2f}]" if ends else " (no interval)")
 

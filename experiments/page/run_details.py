@@ -169,6 +169,9 @@ def _measures_table(measures: Measures) -> Html:
     for split, chosen in measures.choice_likelihood.items():
         words = f"{accuracy_text(chosen.accuracy, chosen.ci95)}, n={chosen.n}"
         rows.append((f"choice questions by likelihood, {split}", words))
+    for name, task in measures.harness.items():
+        figures = ", ".join(f"{metric} {value:.3g}" for metric, value in task.metrics.items())
+        rows.append((f"lm-evaluation-harness, {name}", figures))
     if not rows:
         return note("Nothing was measured beside accuracy.")
     return table(("what", "how much"), rows, numeric_from=2)
