@@ -1,4 +1,4 @@
-"""The kinds of charts: dots with intervals, lines with bands, points with a frontier, bars in parts, strips."""
+"""Charts of points: dots with intervals, lines with bands, named points with a frontier."""
 
 from __future__ import annotations
 
@@ -15,11 +15,11 @@ from experiments.page.svg import (
     Plot,
     band,
     drawing,
-    fill_class,
-    hot,
     legend,
     line,
     mark,
+    name_width,
+    ring,
     short_name,
     text,
     whisker,
@@ -71,29 +71,13 @@ class Place:
 
 
 @dataclass(frozen=True, kw_only=True)
-class Bar:
-    """Amounts one after another.
+class Crossing:
+    """Where two lines cross, and the interval of where they do."""
 
-    Example:
-        Bar(name="Adaptive", parts=((0, 1.5, "training\\n$1.50"), (1, 0.5, "serving\\n$0.50")), note="$2.00")
-    """
-
-    name: str
-    parts: tuple[tuple[int, float, str], ...]  # colour slot, amount, tip
-    note: str
-
-
-@dataclass(frozen=True, kw_only=True)
-class Strip:
-    """Shares over stretches of an axis from 0 to 1, one above another.
-
-    Example:
-        Strip(name="Adaptive", cells=((0.0, 0.1, ((0, 0.25), (1, 0.75)), "answer 25%, short 75%"),))
-    """
-
-    name: str
-    cells: tuple[tuple[float, float, tuple[tuple[int, float], ...], str], ...]  # start, end, (slot, share), tip
-    note: str = ""
+    x: float
+    y: float
+    ci95: tuple[float, float] | None
+    tip: str
 
 
 def dot_chart(title: str, groups: Sequence[tuple[str, Sequence[Dot]]], x: Axis, *, zero: bool = False) -> Html:
@@ -104,7 +88,7 @@ def dot_chart(title: str, groups: Sequence[tuple[str, Sequence[Dot]]], x: Axis, 
     pitch = 9.0 if max(rows) > 1 else 17.0
     gap = 7.0 if max(rows) > 1 else 0.0
     height = sum(count * pitch + gap for count in rows)
-    left, noted = _name_width([name for name, _ in groups]), max(len(dot.note) for _, dots in groups for dot in dots)
+    left, noted = name_width([name for name, _ in groups]), max(len(dot.note) for _, dots in groups for dot in dots)
     right = WIDTH - (TEXT_UNITS * noted + 10 if noted else 12)
     plot = Plot(x=x, y=Axis(low=0, high=1), left=left, right=right, top=4, bottom=4 + height)
     parts: list[str] = [plot.x_axis()]
@@ -127,12 +111,20 @@ def dot_chart(title: str, groups: Sequence[tuple[str, Sequence[Dot]]], x: Axis, 
 
 
 def line_chart(
-    title: str, series: Sequence[Series], x: Axis, y: Axis, *, places: Sequence[Place] = (), height: float = 210.0
+    title: str,
+    series: Sequence[Series],
+    x: Axis,
+    y: Axis,
+    *,
+    places: Sequence[Place] = (),
+    crossings: Sequence[Crossing] = (),
+    height: float = 210.0,
 ) -> Html:
     """Lines with bands, named at their ends where they are few, in a key below where they are many.
 
     Args:
         places: points with intervals, drawn over the lines and not named.
+        crossings: of lines, drawn as rings with their intervals.
     """
     shown = [each for each in series if each.points]
     if not shown:
@@ -156,6 +148,12 @@ def line_chart(
             low, high = (plot.at(place.x, end)[1] for end in place.dot.ci95)
             parts.append(whisker(at_x, low, at_x, high, place.dot.slot))
         parts.append(mark(at_x, at_y, place.dot.slot, place.dot.tip))
+    for crossing in crossings:
+        at_x, at_y = plot.at(crossing.x, crossing.y)
+        if crossing.ci95 is not None:
+            low, high = map(plot.x_at, crossing.ci95)
+            parts.append(tag("line", x1=low, x2=high, y1=at_y, y2=at_y, class_="spread"))
+        parts.append(ring(at_x, at_y, crossing.tip))
     if direct:
         ends = [plot.at(*each.points[-1]) for each in shown]
         parts += _end_names(names, ends, [each.slot for each in shown], plot)
@@ -199,53 +197,6 @@ def scatter_chart(
     return drawing(title, height, *parts)
 
 
-def bar_chart(title: str, bars: Sequence[Bar], x: Axis) -> Html:
-    """A bar in parts for every row."""
-    if not bars:
-        return Html("")
-    left, pitch = _name_width([bar.name for bar in bars]), 22.0
-    right = WIDTH - max(len(bar.note) for bar in bars) * TEXT_UNITS - 10
-    plot = Plot(x=x, y=Axis(low=0, high=1), left=left, right=right, top=4, bottom=4 + pitch * len(bars))
-    parts: list[str] = [plot.x_axis()]
-    for place, bar in enumerate(bars):
-        y, before = plot.top + place * pitch + 4, 0.0
-        parts.append(text(short_name(bar.name, 26), left - 8, y + 11, anchor="end"))
-        for slot, amount, tip in bar.parts:
-            start, end = plot.x_at(before), plot.x_at(before + amount)
-            if end - start > 0.05:
-                parts.append(
-                    hot(slot, tip, tag("rect", x=start, y=y, width=end - start, height=14, class_=fill_class(slot)))
-                )
-            before += amount
-        parts.append(text(bar.note, plot.x_at(before) + 5, y + 11, class_="soft"))
-    return drawing(title, plot.bottom + (34 if x.label else 20), *parts)
-
-
-def strip_chart(title: str, strips: Sequence[Strip], x: Axis, *, tall: float = 34.0) -> Html:
-    """A strip for every row, filled from below by its shares."""
-    if not any(strip.cells for strip in strips):
-        return Html("")
-    left = _name_width([strip.name for strip in strips])
-    noted = max(len(strip.note) for strip in strips)
-    right = WIDTH - (TEXT_UNITS * noted + 10 if noted else 12)
-    pitch = tall + 6
-    plot = Plot(x=x, y=Axis(low=0, high=1), left=left, right=right, top=4, bottom=4 + pitch * len(strips))
-    parts: list[str] = [plot.x_axis()]
-    for place, strip in enumerate(strips):
-        base = plot.top + place * pitch + tall + 3
-        parts.append(text(short_name(strip.name, 26), left - 8, base - tall / 2 + 3.6, anchor="end"))
-        parts.append(text(strip.note, right + 6, base - tall / 2 + 3.6, class_="soft"))
-        parts.append(tag("rect", x=left, y=base - tall, width=right - left, height=tall, class_="ground"))
-        for start, end, shares, tip in strip.cells:
-            begins, wide, bottom = plot.x_at(start), plot.x_at(end) - plot.x_at(start), base
-            filled = []
-            for slot, share in shares:
-                bottom -= share * tall
-                filled.append(tag("rect", x=begins, y=bottom, width=wide, height=share * tall, class_=fill_class(slot)))
-            parts.append(hot(0, tip, *filled))
-    return drawing(title, plot.bottom + (34 if x.label else 20), *parts)
-
-
 def _apart(at: Sequence[float]) -> list[float]:
     """Ascending places, those that would stand on one another side by side around their middle."""
     clusters: list[list[float]] = []
@@ -259,10 +210,6 @@ def _apart(at: Sequence[float]) -> list[float]:
         for cluster in clusters
         for number in range(len(cluster))
     ]
-
-
-def _name_width(names: Sequence[str]) -> float:
-    return 16 + TEXT_UNITS * max(len(short_name(name, 26)) for name in names)
 
 
 def _end_names(

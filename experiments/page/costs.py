@@ -12,7 +12,8 @@ from evaluators.ownership import BreakEven, Ownership
 from evaluators.sentences import count_text, price_unit
 from experiments.findings.costs_in_words import crossing_text, terms_text
 from experiments.findings.findings import Costs, QuestionSet, Setting
-from experiments.page.charts import Bar, Dot, Place, Series, bar_chart, line_chart
+from experiments.page.areas import Bar, bar_chart
+from experiments.page.charts import Crossing, Dot, Place, Series, line_chart
 from experiments.page.markup import Html, figure, folded, joined, note, table, tag
 from experiments.page.svg import Axis, area_legend, around_logarithmic
 from experiments.page.wording import (
@@ -64,15 +65,15 @@ def _charts(facet: Facet, costs: Costs, questions: QuestionSet, times: float, un
     ]
     title = "Break-even: cost of a correct answer" if len(owned) > 1 else "Cost of a correct answer"
     lines = [
-        figure(title, _per_correct(owned, slots, times, unit), _BREAK_EVEN_NOTE),
+        figure(title, _per_correct(owned, slots, times, unit, _pairs(costs, facet)), _BREAK_EVEN_NOTE),
         figure("Total cost", _total(owned, slots), "Making, serving and errors; the band is the 95% interval."),
     ]
-    return tag("div", *bills, *lines, _crossings(costs, facet), class_="charts")
+    return tag("div", *bills, *lines, _crossings(_pairs(costs, facet)), class_="charts")
 
 
 _BREAK_EVEN_NOTE = (
-    "Cost of one correct answer over the queries of a student's life. Where lines cross, the cheaper student changes; "
-    "points carry 95% intervals."
+    "Cost of one correct answer over the queries of a student's life. Where lines cross, in a ring, the cheaper one "
+    "changes; points and rings carry 95% intervals."
 )
 
 
@@ -128,15 +129,16 @@ def _total(owned_by_policy: Owned, slots: Mapping[str, int]) -> Html:
     return line_chart("Total cost over query volume", series, x, _dollar_axis(series))
 
 
-def _per_correct(owned_by_policy: Owned, slots: Mapping[str, int], times: float, unit: str) -> Html:
+def _per_correct(
+    owned_by_policy: Owned, slots: Mapping[str, int], times: float, unit: str, pairs: Sequence[_Pair]
+) -> Html:
     x, volumes = _volume_axis(owned_by_policy)
     series, places = [], []
     for name, at_volumes in owned_by_policy.items():
         owned = at_volumes[-1]
         if not owned.right.value:
             continue
-        making, each, _ = _line_of(owned)
-        points = tuple((q, times * (making / q + each) / owned.right.value) for q in volumes)
+        points = tuple((q, _at(q, owned, times)) for q in volumes)
         series.append(Series(name=called(name), slot=slots[name], points=points))
         for at in at_volumes:
             if at.dollars_per_correct.value is not None:
@@ -146,8 +148,25 @@ def _per_correct(owned_by_policy: Owned, slots: Mapping[str, int], times: float,
                 tip = f"{called(name)}\n{cost} per {unit}\nover {volume} queries"
                 dot = Dot(value=times * at.dollars_per_correct.value, ci95=scaled, slot=slots[name], tip=tip)
                 places.append(Place(name=name, x=at.queries, dot=dot))
+    crossings = [
+        Crossing(
+            x=found.queries,
+            y=_at(found.queries, owned_by_policy[challenger.policy][-1], times),
+            ci95=found.ci95,
+            tip=f"break-even\n{_crossing(challenger, incumbent, found)}",
+        )
+        for challenger, incumbent, found in pairs
+        if found.crossing in ("from", "until") and x.low <= found.queries <= x.high
+    ]
     y = _dollar_axis(series, f"dollars per {unit}")
-    return line_chart("Cost of a correct answer over query volume", series, x, y, places=places)
+    title = "Cost of a correct answer over query volume"
+    return line_chart(title, series, x, y, places=places, crossings=crossings)
+
+
+def _at(queries: float, owned: Ownership, times: float) -> float:
+    """Dollars of so many correct answers over another volume than that of `owned`."""
+    making, each, _ = _line_of(owned)
+    return times * (making / queries + each) / (owned.right.value or math.inf)
 
 
 def _dollar_axis(series: Sequence[Series], label: str = "dollars") -> Axis:
@@ -156,16 +175,25 @@ def _dollar_axis(series: Sequence[Series], label: str = "dollars") -> Axis:
     return Axis(low=low, high=high, label=label, spell="${:g}".format, scale="logarithmic")
 
 
-def _crossings(costs: Costs, facet: Facet) -> Html:
-    """A sentence for every pair of a facet, said of the one that is cheaper at large volumes."""
-    said = []
+_Pair = tuple[Setting, Setting, BreakEven]  # challenger, incumbent, and where they break even
+
+
+def _pairs(costs: Costs, facet: Facet) -> list[_Pair]:
+    """Every pair of a facet, the one that is cheaper at large volumes first; those that cross before the others."""
+    pairs: list[_Pair] = []
     for one, other in itertools.combinations(facet.settings, 2):
         forward = costs.break_evens.get((one.name, other.name))
         back = costs.break_evens.get((other.name, one.name))
         if forward is not None and back is not None:
             late = ("from", "from the start")
             turned = back.crossing in late and forward.crossing not in late
-            said.append(_crossing(other, one, back) if turned else _crossing(one, other, forward))
+            pairs.append((other, one, back) if turned else (one, other, forward))
+    return sorted(pairs, key=lambda pair: pair[2].crossing not in ("from", "until"))
+
+
+def _crossings(pairs: Sequence[_Pair]) -> Html:
+    """A sentence for every pair."""
+    said = [_crossing(*pair) for pair in pairs]
     shown = tag("ul", *(tag("li", words) for words in said[:_SENTENCES]), class_="note")
     more = folded("Every other pair", tag("ul", *(tag("li", words) for words in said[_SENTENCES:]), class_="note"))
     return figure("Where it breaks even", joined([shown, more if said[_SENTENCES:] else ""]) if said else "")

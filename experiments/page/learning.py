@@ -10,7 +10,8 @@ from evaluators.accuracy import wilson
 from evaluators.calibration import Calibration
 from evaluators.saturating import NotFitted, SaturatingFit
 from experiments.findings.findings import Fit, QuestionSet, Setting
-from experiments.page.charts import PERCENT, Dot, Place, Series, Strip, line_chart, scatter_chart, strip_chart
+from experiments.page.areas import Strip, strip_chart
+from experiments.page.charts import PERCENT, Dot, Place, Series, line_chart, scatter_chart
 from experiments.page.markup import Html, figure, joined, note, table, tag
 from experiments.page.run_charts import BUDGET, mix_strip
 from experiments.page.svg import Axis, area_legend, around_logarithmic, short_name

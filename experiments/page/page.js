@@ -27,7 +27,7 @@ function hide() {
 }
 
 function follow(event) {
-  const mark = event.target.closest("[data-tip]");
+  const mark = event.target.closest?.("[data-tip]");
   if (mark) show(mark);
   else hide();
 }

@@ -7,7 +7,8 @@ from collections.abc import Mapping, Sequence
 from controller.ledger import Spend
 from curricula.types import BUDGET_PURPOSES, StageResult
 from evaluators.accuracy import wilson
-from experiments.page.charts import DIRECT_LABELS, PERCENT, Bar, Series, Strip, bar_chart, line_chart, strip_chart
+from experiments.page.areas import Bar, Strip, bar_chart, strip_chart
+from experiments.page.charts import DIRECT_LABELS, PERCENT, Series, line_chart
 from experiments.page.markup import Html, joined, note
 from experiments.page.svg import Axis, area_legend, around_logarithmic
 from experiments.summary import Summary, accuracy_text, amount_text, share_text

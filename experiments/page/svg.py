@@ -131,6 +131,11 @@ def mark(x: float, y: float, slot: int, tip: str) -> Html:
     return hot(slot, tip, tag("circle", cx=x, cy=y, r=9, class_="hit"), _shape(x, y, slot))
 
 
+def ring(x: float, y: float, tip: str) -> Html:
+    """A place on other lines, which tells `tip`."""
+    return hot(0, tip, tag("circle", cx=x, cy=y, r=9, class_="hit"), tag("circle", cx=x, cy=y, r=4.5, class_="ring"))
+
+
 def _shape(x: float, y: float, slot: int) -> Html:
     match slot % 4:
         case 0:
@@ -228,6 +233,11 @@ def short_name(name: str, chars: int = _LONGEST_NAME_CHARS) -> str:
     """
     tail = chars // 3 - 1
     return name if len(name) <= chars else f"{name[: chars - 1 - tail]}\N{HORIZONTAL ELLIPSIS}{name[-tail:]}"
+
+
+def name_width(names: Sequence[str]) -> float:
+    """The room to the left of a plot that the names of its rows take."""
+    return 16 + TEXT_UNITS * max(len(short_name(name, 26)) for name in names)
 
 
 def _overlap(one: tuple[float, float, float, float], other: tuple[float, float, float, float]) -> bool:

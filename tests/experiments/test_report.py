@@ -113,6 +113,9 @@ def test_a_comparison_says_who_is_best_by_how_much_and_what_to_choose(tmp_path: 
     worse, better = ([np.mean(answered(right, seed)) for seed in range(3)] for right in (3, 9))
     assert f"Fixed(reasoning) is the most accurate: {100 * np.mean(better):.1f}% of {QUESTIONS} test questions" in text
     assert f"is {100 * (np.mean(better) - np.mean(worse)):+.1f} [" in text
+    for task, odd in (("add", 1), ("chain", 0)):
+        right = [verdict for seed in range(3) for verdict in answered(9, seed)[odd::2]]
+        assert re.search(rf"{task}Fixed\(reasoning\){100 * np.mean(right):.1f}%", text)
     for words in ("Which is best", "On what kind of question", "correct answer cost", "Which supervision should I use"):
         assert words in text
     assert "1,000 queries" in text and "10 million queries" in text
