@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Mapping
 
 import numpy as np
 
@@ -13,7 +13,7 @@ from experiments.findings.findings import Fit, QuestionSet, Setting
 from experiments.page.areas import Strip, strip_chart
 from experiments.page.charts import PERCENT, Dot, Place, Series, line_chart, scatter_chart
 from experiments.page.markup import Html, figure, joined, note, table, tag
-from experiments.page.run_charts import BUDGET, mix_strip
+from experiments.page.run_charts import BUDGET, kind_slots, mix_strip
 from experiments.page.svg import Axis, area_legend, around_logarithmic, short_name
 from experiments.page.wording import Facet, called, facets, percent, range_text, seeds_text, slots_of
 from experiments.summary import flops_text, share_text
@@ -24,14 +24,16 @@ _MIX_CELLS = 40
 
 def learning_section(questions: QuestionSet) -> Html:
     """Curves with bands over seeds, mixes, calibration and fits."""
-    kinds = list(dict.fromkeys(name for s in questions.settings for run in s.runs for name in run.record.supervisions))
+    runs = [run.record for setting in questions.settings for run in setting.runs]
+    offered = [name for record in runs for name in record.supervisions]
+    slots = kind_slots(offered, [result for record in runs for result in record.results])
     charts = [
         *(
             drawn
             for facet in facets(questions)
             for drawn in (
                 figure(facet.titled("Learning curves"), _curves(facet, slots_of(questions)), _CURVES_NOTE),
-                figure(facet.titled("What students were shown"), _mixes(facet, kinds), _MIXES_NOTE),
+                figure(facet.titled("What students were shown"), _mixes(facet, slots), _MIXES_NOTE),
             )
         ),
         *(_fit_figure(fit) for fit in questions.fits if isinstance(fit.fit, SaturatingFit)),
@@ -81,15 +83,14 @@ def _curves(facet: Facet, colours: Mapping[str, int]) -> Html:
     return line_chart("Learning curves over the budget", series, BUDGET, _SHARE)
 
 
-def _mixes(facet: Facet, kinds: Sequence[str]) -> Html:
-    slots = {name: slot for slot, name in enumerate(kinds)}
+def _mixes(facet: Facet, slots: Mapping[str, int]) -> Html:
     mixes = [run.summary.mix_by_flops for setting in facet.settings for run in setting.runs]
-    shown = [name for name in kinds if any(mix.get(name) for mix in mixes)]
+    shown = [name for name in slots if any(mix.get(name) for mix in mixes)]
     chart = strip_chart("Supervision over the budget", [_mean_mix(each, slots) for each in facet.settings], BUDGET)
     return Html(chart + area_legend((name, slots[name]) for name in shown)) if chart else chart
 
 
-def _mean_mix(setting: Setting, slots: dict[str, int]) -> Strip:
+def _mean_mix(setting: Setting, slots: Mapping[str, int]) -> Strip:
     """A setting's mix over its seeds, in cells of a fortieth of the budget."""
     strips = [
         mix_strip(called(setting.policy), run.summary.total_flops, run.record.results, slots) for run in setting.runs

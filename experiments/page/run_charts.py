@@ -30,11 +30,17 @@ def budget_chart(run: Summary) -> Html:
 
 def mix_chart(run: Summary, results: Sequence[StageResult], supervisions: Sequence[str]) -> Html:
     """Shares of the training FLOPs under each supervision, stage by stage over the budget."""
-    slots = {name: slot for slot, name in enumerate(supervisions)}
+    slots = kind_slots(supervisions, results)
     strip = mix_strip("", run.total_flops, results, slots)
-    shown = [name for name in supervisions if run.mix_by_flops.get(name)]
+    shown = [name for name in slots if run.mix_by_flops.get(name)]
     chart = strip_chart("Supervision over the budget", [strip], BUDGET, tall=120)
     return Html(chart + area_legend((name, slots[name]) for name in shown)) if chart else chart
+
+
+def kind_slots(supervisions: Sequence[str], results: Sequence[StageResult]) -> dict[str, int]:
+    """A colour slot for every supervision that a corpus offers, and for any other that stages are on record with."""
+    used = (kind for result in results for kind, _, _ in result.mix)
+    return {name: slot for slot, name in enumerate(dict.fromkeys([*supervisions, *used]))}
 
 
 def mix_strip(name: str, total_flops: float, results: Sequence[StageResult], slots: Mapping[str, int]) -> Strip:
@@ -96,10 +102,9 @@ def _free_outcomes(
         spent += result.spent_flops
         if result.probe is not None:
             solved_P, example_P = result.probe.solved_P, result.probe.example_P
-            rows = [
-                (probe_task_N[int(example_P[row])] if probe_task_N else "", bool(solved_P[row]))
-                for row in result.probe.under("free")
-            ]
+            places = [(int(example_P[row]), bool(solved_P[row])) for row in result.probe.under("free")]
+            tasks = len(probe_task_N)  # none where the record does not tell them
+            rows = [(probe_task_N[place] if place < tasks else "", solved) for place, solved in places]
             if rows:
                 outcomes.append((spent / run.total_flops, rows))
     return outcomes

@@ -54,7 +54,7 @@ class Axis:
         ticks = tuple(
             s * 10.0**p for p in powers for s in steps if self.low * 0.999 <= s * 10.0**p <= self.high * 1.001
         )
-        return ticks if len(ticks) > 1 else (self.low, self.high)
+        return ticks if len(ticks) > 1 else _linear_ticks(self.low, self.high)
 
 
 def around(values: Sequence[float], *, zero: bool = False) -> tuple[float, float]:

@@ -52,13 +52,12 @@ def report_page(findings: Findings, unfinished: Sequence[tuple[Path, RunRecord]]
     parts: list[Part] = []
     for number, questions in enumerate(sets):
         parts += _set_parts(questions, f"-{number + 1}" if number else "", several=len(sets) > 1, alone=alone)
-    if alone:
-        parts += _only_run(*((runs[0].folder, runs[0].record) if runs else unfinished[0]))
+    only = _only_run(*((runs[0].folder, runs[0].record) if runs else unfinished[0])) if alone else []
+    parts += only[:1]
     if sets:
         content = section("samples", "What students wrote", "", samples_section(sets))
         parts.append(Part(key="samples", name="Samples", content=content))
-    if not alone:
-        parts += _runs(runs, unfinished)
+    parts += only[1:] if alone else _runs(runs, unfinished)
     parts += _left_out(findings)
     lead = _lead(sets)
     return page(

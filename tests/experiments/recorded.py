@@ -8,7 +8,7 @@ from pathlib import Path
 import numpy as np
 
 from controller.config import Json
-from controller.record import RunFolder
+from controller.record import RunFolder, RunRecord
 from curricula.types import Charge, ProbeOutcomes, StageResult, TrainingLoss
 from evaluators.accuracy import Outputs, score
 
@@ -107,3 +107,16 @@ def add_stages(folder: Path, stages: int, *, supervision: str | None = None) -> 
             stage = dataclasses.replace(stage, mix=((supervision, 40, 10**8),))
         run.append([stage], [{"train": 2.0, "probe": 0.5}])
     run.close()
+
+
+def make_record(stages: int, tasks: tuple[str, ...] = TASKS) -> RunRecord:
+    """A run that has not been scored."""
+    return RunRecord(
+        config=CONFIG,
+        identity={"probe_tasks": [tasks[row % len(tasks)] for row in range(30)]},
+        results=tuple(make_stage(index) for index in range(stages)),
+        summary=None,
+        timings=(),
+        tasks=tasks,
+        supervisions=SUPERVISIONS,
+    )

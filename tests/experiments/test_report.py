@@ -27,25 +27,13 @@ from tests.experiments.recorded import (
     SUPERVISIONS,
     TASKS,
     add_stages,
+    make_record,
     make_stage,
     make_summary,
 )
 from tests.experiments.run_folders import QUESTIONS, rows, write_run
 
 NOTHING = Findings(question_sets=(), left_out=(), unfinished=())
-
-
-def make_record(stages: int, tasks: tuple[str, ...] = TASKS) -> RunRecord:
-    """A run that has not been scored."""
-    return RunRecord(
-        config=CONFIG,
-        identity={"probe_tasks": [tasks[row % len(tasks)] for row in range(30)]},
-        results=tuple(make_stage(index) for index in range(stages)),
-        summary=None,
-        timings=(),
-        tasks=tasks,
-        supervisions=SUPERVISIONS,
-    )
 
 
 def page_of(record: RunRecord) -> str:
