@@ -18,13 +18,15 @@ from trainers.jobs import Precision
 _M_TRIM_THRESHOLD, _M_MMAP_THRESHOLD = -1, -3  # malloc.h
 
 
-def set_up_process(*, threads: int) -> None:
+def set_up_process(*, threads: int, keep_freed_memory: bool = True) -> None:
     """Use exactly `threads` threads, and keep the libraries' progress bars and notices out of the output.
 
-    Three busy threads on two cores slow a small model tenfold, so nothing here may take more than it was given.
+    Three busy threads on two cores slow a small model tenfold, so nothing here may take more than it was given. Freed
+    memory is kept until `return_freed_memory`, unless a yardstick wants the C library as it is.
     """
     torch.set_num_threads(threads)
-    _keep_freed_memory()
+    if keep_freed_memory:
+        _keep_freed_memory()
     os.environ["TOKENIZERS_PARALLELISM"] = "false" if threads == 1 else "true"
     os.environ["RAYON_NUM_THREADS"] = str(threads)
     transformers.logging.set_verbosity_error()

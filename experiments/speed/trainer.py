@@ -3,9 +3,10 @@
 Sides have a process each and take turns, round by round, on the same rows of the procedural corpus: one supervision
 with similar lengths, and all supervisions mixed. The same weights, AdamW, fp32, clipping and about the same tokens a
 step: TRL and the bare loop cut steps by rows, of which they take the number that comes nearest. TRL's `bare` column
-keeps its own defaults. Then, with the tiny student: the seconds to the next stage's first step, the cold start of an
-actor, the controller's share of a short run, planning at many rows, and two actors beside one. Figures are medians;
-the load stands beside them, and ratios by CPU time beside those by the clock.
+keeps its own defaults. All have the same threads; what our workers ask of the C library's allocator is ours alone.
+Then, with the tiny student: the seconds to the next stage's first step, the cold start of an actor, the controller's
+share of a short run, planning at many rows, and two actors beside one. Figures are medians; the load stands beside
+them, and ratios by CPU time beside those by the clock.
 """
 
 from __future__ import annotations
