@@ -9,7 +9,7 @@ from types import TracebackType
 
 from rich.console import Console
 from rich.live import Live
-from rich.table import Table
+from rich.table import Column, Table
 from rich.text import Text
 
 from controller.record import STAGES
@@ -97,7 +97,8 @@ def final_tables(cells: Sequence[Cell], rows: Sequence[Row], runs: Sequence[Fini
         )
         behind = behind_the_best({policy: of for policy in policies if (of := _runs_of(runs, *place, policy))})
         title = f"{place[0]}, {place[1]}, {flops_text(place[2])} FLOPs: accuracy [95% of questions]"
-        table = Table("policy", *(f"seed {seed}" for seed in seeds), title=title, title_justify="left")
+        name = Column("policy", overflow="fold")  # cut short, policies would look alike
+        table = Table(name, *(f"seed {seed}" for seed in seeds), title=title, title_justify="left")
         if len(behind) > 1:
             table.add_column("points from the best (95%)")
         for policy in policies:
