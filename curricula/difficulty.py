@@ -17,6 +17,7 @@ from dataclasses import dataclass
 import numpy as np
 from numpy.typing import NDArray
 from sklearn.linear_model import LogisticRegression, Ridge
+from threadpoolctl import threadpool_limits
 
 from curricula.types import Bools, ExampleTable, Floats, Ints, RunState
 
@@ -144,6 +145,12 @@ def fit_difficulty(state: RunState) -> Difficulty | None:
         centre_E=raw_NE.mean(axis=0).astype(np.float32),
         scale_E=np.where(scale_E > 1e-3, scale_E, 1.0).astype(np.float32),
     )
+    # Several threads spend far longer waking each other up than such vectors take, on cores that the workers need.
+    with threadpool_limits(1, user_api="blas"):
+        return _fit_all(state, encoder, free)
+
+
+def _fit_all(state: RunState, encoder: Encoder, free: _Rows) -> Difficulty:
     forced: list[Linear | None] = []
     log_loss: list[Linear | None] = []
     for column, name in enumerate(state.train.supervisions):

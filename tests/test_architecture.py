@@ -30,7 +30,15 @@ DOORS = {
 }
 """The rooms that may import an outside library; a library not named here may stand anywhere but in curricula."""
 
-CURRICULA_MAY_IMPORT = {"numpy", "pyarrow", "datasets", "sklearn", "curricula", *sys.stdlib_module_names}
+CURRICULA_MAY_IMPORT = {
+    "numpy",
+    "pyarrow",
+    "datasets",
+    "sklearn",
+    "threadpoolctl",
+    "curricula",
+    *sys.stdlib_module_names,
+}
 DISTRIBUTIONS = {"lm_eval": "lm-eval", "math_verify": "math-verify", "sklearn": "scikit-learn", "yaml": "pyyaml"}
 """The package to install, where it is not called as the module is."""
 
