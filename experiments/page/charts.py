@@ -27,6 +27,8 @@ from experiments.page.svg import (
 
 DIRECT_LABELS = 6
 """Up to so many lines carry their name at their end; more are named in a key below."""
+APART = 4.0
+"""Of a drawing's 400 units, between points at one cost: enough to tell intervals apart, too little to look dearer."""
 
 PERCENT = "{:.0%}".format
 
@@ -172,7 +174,7 @@ def scatter_chart(
 ) -> Html:
     """Named points with their intervals, over a line (a frontier, or a diagonal) through `guide`.
 
-    Points that would stand on one another are drawn side by side.
+    Points at the same cost are drawn a little apart, so that their intervals can be told from each other.
     """
     if not places:
         return Html("")
@@ -198,15 +200,15 @@ def scatter_chart(
 
 
 def _apart(at: Sequence[float]) -> list[float]:
-    """Ascending places, those that would stand on one another side by side around their middle."""
+    """Ascending places, those nearer than `APART` so far apart around their middle."""
     clusters: list[list[float]] = []
     for place in at:
-        if clusters and place - clusters[-1][-1] < 9:
+        if clusters and place - clusters[-1][-1] < APART:
             clusters[-1].append(place)
         else:
             clusters.append([place])
     return [
-        sum(cluster) / len(cluster) + 10 * (number - (len(cluster) - 1) / 2)
+        sum(cluster) / len(cluster) + APART * (number - (len(cluster) - 1) / 2)
         for cluster in clusters
         for number in range(len(cluster))
     ]

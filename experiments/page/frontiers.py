@@ -75,7 +75,7 @@ def _frontier_figure(title: str, found: Frontier, slots: Mapping[str, int], labe
     words = (
         f"The line is the frontier: the best accuracy for so many {label} or fewer. Hypervolume {covered} accuracy x "
         f"decades, up to {flops_text(found.reference_flops)} {label}, down to {share_text(found.reference_accuracy)}; "
-        f"seeds {', '.join(map(str, questions.frontier_seeds))}. Points that would hide each other stand side by side."
+        f"seeds {', '.join(map(str, questions.frontier_seeds))}. Points at the same cost are drawn a little apart."
     )
     return figure(title, scatter_chart(f"Accuracy against {label}", places, x, y, guide=guide), words)
 
