@@ -20,6 +20,7 @@ from controller.ledger import UNIT_NAMES, Ledger, Reservation
 from curricula.digest import plan_digest
 from curricula.plans import PlanError, check_plan
 from curricula.policy import CurriculumPolicy
+from curricula.probes import probe_reserve_flops
 from curricula.types import (
     Charge,
     Cost,
@@ -132,8 +133,10 @@ def run(
         orders, reservations = _grant(plans, state, ledger, evaluator)
         trained = trainer.train(orders) if orders else []
         if orders and not any(stage.steps for stage in trained):
-            # Training a little further is worth more than one last measurement.
-            orders, reservations = _grant([_unmeasured(plan) for plan in plans], state, ledger, evaluator)
+            # Training a little further is worth more than one last measurement, and may have what that was to cost.
+            most_flops = state.remaining_flops // len(plans)
+            unmeasured = [_unmeasured(plan, state, evaluator, most_flops=most_flops) for plan in plans]
+            orders, reservations = _grant(unmeasured, state, ledger, evaluator)
             trained = trainer.train(orders)
             if not any(stage.steps for stage in trained):
                 _refuse_small_ceilings(orders, trained, ledger)
@@ -183,8 +186,14 @@ def kept_checkpoints(history: Sequence[StageResult]) -> tuple[str, ...]:
     return tuple(dict.fromkeys([best.checkpoint, *last])) if probe_accuracy(best) >= 0 else tuple(last)
 
 
-def _unmeasured(plan: StagePlan) -> StagePlan:
-    return dataclasses.replace(plan, probe=None, score_example_M=None, score_supervision_M=None)
+def _unmeasured(plan: StagePlan, state: RunState, evaluator: Evaluator, *, most_flops: int) -> StagePlan:
+    """A plan without its measurements; what they would have taken is for training, up to `most_flops` in all."""
+    # A policy sets aside what the probe table says, row by row; batches come to a little more or less.
+    set_aside = max(probe_reserve_flops(state.probe, plan.probe), evaluator.measure_ceiling(plan).flops)
+    ceiling_flops = max(plan.ceiling_flops, min(plan.ceiling_flops + set_aside, most_flops))
+    return dataclasses.replace(
+        plan, ceiling_flops=ceiling_flops, probe=None, score_example_M=None, score_supervision_M=None
+    )
 
 
 def _grant(

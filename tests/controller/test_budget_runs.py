@@ -40,9 +40,11 @@ def place(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Place]:
         *("--policy", "Fixed", "--policy.supervision", "compressed", "--policy.slices", "3"),
         *("--policy.probe_examples", "4", "--eval_examples", "4", "--cache_dir", str(folder / "cache")),
     )
-    main([*flags, "--output_dir", str(folder / "run")])
-    yield Place(folder=folder / "run", flags=flags)
-    ray.shutdown()
+    try:
+        main([*flags, "--output_dir", str(folder / "run")])
+        yield Place(folder=folder / "run", flags=flags)
+    finally:
+        ray.shutdown()
 
 
 def _summary(folder: Path) -> dict[str, Json]:

@@ -181,14 +181,15 @@ def test_labels_cover_the_target_and_nothing_else(name: str, corpus: Corpus, tmp
             learnt = torch.zeros(tensors.input_ids.numel(), dtype=torch.bool)
             learnt[tensors.position_H[real] + 1] = True
             start = 0
-            for row, length in zip(batch.row_B, batch.length_B, strict=True):
+            for row, length, width in zip(batch.row_B, batch.length_B, batch.width_B, strict=True):
                 prompt, target = (
                     store.prompt(int(offered[row])),
                     store.target(int(offered[row]), column),
                 )
                 expected = np.arange(length) >= len(prompt)
                 assert np.array_equal(learnt[start : start + length].numpy(), expected)
+                assert not learnt[start + length : start + width].any()  # a row's padding
                 assert np.array_equal(tensors.input_ids[0, start : start + length].numpy()[expected], target)
-                start += int(length)
+                start += int(width)
             assert not learnt[start:].any()
             assert int(real.sum()) == batch.supervised_tokens
