@@ -1,9 +1,9 @@
-"""Attention inside a packed micro-batch: rows stand one after another without padding, and none sees another.
+"""Attention inside a packed micro-batch: rows stand one after another, and none sees another.
 
     q, k, v of T positions --varlen kernel (bf16 on a GPU): row by row--------------------> output of T positions
                            \\-groups of rows of similar length, padded: dense attention--/
 
-Linear layers compute no padding. Of attention, rows of similar length share one call, padded to the longest of them:
+Linear layers compute hardly any padding. Of attention, rows of similar length share one call, padded to the longest:
 `trainers/batches.py` plans the groups, and the ledger bills them on every device.
 
 Legend: T packed positions, B rows, L positions of the longest row of a group, A heads, K key-value heads, W head width.
