@@ -153,13 +153,15 @@ AttentionInterface.register(PACKED, _packed)
 AttentionInterface.register(PACKED_EAGER, functools.partial(_packed, dense=_eager))
 
 
+def is_packed(model: PreTrainedModel) -> bool:
+    """Whether the model attends within rows at present."""
+    return model.config._attn_implementation in (PACKED, PACKED_EAGER)
+
+
 @contextmanager
 def packed_attention(model: PreTrainedModel) -> Iterator[None]:
     """Inside, the model attends within rows: for a forward pass, and a backward pass that recomputes activations."""
     own = model.config._attn_implementation
-    if own in (PACKED, PACKED_EAGER):
-        yield
-        return
     model.config._attn_implementation = PACKED_EAGER if own == "eager" else PACKED
     try:
         yield

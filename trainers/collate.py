@@ -18,10 +18,11 @@ from numpy.typing import NDArray
 from torch import nn
 from transformers import PreTrainedModel
 
-from trainers.attention import packed_attention
+from trainers.attention import is_packed, packed_attention
 from trainers.batches import Integers, MicroBatch, pack
 from trainers.components import decoder_blocks
 from trainers.jobs import Precision
+from trainers.last_mlp import Supervised, last_mlp_narrowed
 from trainers.packing import Group, GroupIndices, Packing
 from trainers.tokens import IGNORED_LABEL, TokenStore
 
@@ -65,6 +66,7 @@ class Batch:
     position_H: torch.Tensor  # packed positions whose next token is supervised; 0 where rounded up
     label_H: torch.Tensor  # the next token there; IGNORED_LABEL where rounded up
     row_H: torch.Tensor  # which of the B rows
+    supervised_tokens: int  # how many of the H are not rounding
 
 
 def collate(rows: Rows, batch: MicroBatch, *, pad_id: int, device: torch.device) -> Batch:
@@ -119,6 +121,7 @@ def collate_tokens(
         position_H=position_H,
         label_H=label_H,
         row_H=row_H,
+        supervised_tokens=batch.supervised_tokens,
     )
 
 
@@ -146,10 +149,24 @@ def _on_device(arrays: Sequence[NDArray[np.int64]], device: torch.device) -> Seq
     return together.to(device, non_blocking=True).split([len(array) for array in arrays])
 
 
+@contextmanager
+def packed_pass(model: PreTrainedModel, batch: Batch) -> Iterator[None]:
+    """Inside, the model computes this micro-batch: rows apart, the last MLP only where the head reads.
+
+    A pass inside it is part of it.
+    """
+    if is_packed(model):
+        yield
+        return
+    supervised = Supervised(position_H=batch.position_H, tokens=batch.supervised_tokens)
+    with packed_attention(model), last_mlp_narrowed(model, supervised):
+        yield
+
+
 def supervised_logits(model: PreTrainedModel, batch: Batch) -> torch.Tensor:
     """Logits (H, V) at the supervised positions; the head is computed nowhere else.
 
-    Where activations are recomputed, the backward pass too must run inside `packed_attention(model)`.
+    Where activations are recomputed, the backward pass too must run inside `packed_pass(model, batch)`.
     """
     return head_logits(model, supervised_states(model, batch)[-1])
 
@@ -162,7 +179,7 @@ def supervised_states(model: PreTrainedModel, batch: Batch, layers: Sequence[int
     """
     blocks = decoder_blocks(model) if layers else []
     aligned = [blocks[layer - 1] for layer in layers]
-    with packed_attention(model), _recorded(aligned) as output_of:
+    with packed_pass(model, batch), _recorded(aligned) as output_of:
         hidden = model.base_model(
             input_ids=batch.input_ids, position_ids=batch.position_ids, packing=batch.packing, use_cache=False
         ).last_hidden_state

@@ -17,10 +17,9 @@ from transformers.trainer_callback import PrinterCallback
 from trl.trainer.sft_config import SFTConfig
 from trl.trainer.sft_trainer import SFTTrainer
 
-from trainers.attention import packed_attention
 from trainers.batches import MicroBatch, Step, cut
 from trainers.checkpoint import trained_parameters
-from trainers.collate import Rows, collate
+from trainers.collate import Rows, collate, packed_pass
 from trainers.jobs import NotFiniteError, Precision, StageError, StageProgress
 from trainers.objectives.objective import Objective
 from trainers.spans import SpanWeights
@@ -215,7 +214,7 @@ class StageSFTTrainer(SFTTrainer):
         """One micro-batch: its share of the step's loss is its own, summed, over the weight of the step's tokens."""
         running = self.running
         tensors = collate(running.rows, batch, pad_id=self.pad_id, device=self.args.device)
-        with packed_attention(model):  # in the backward pass too, which may recompute activations
+        with packed_pass(model, tensors):  # in the backward pass too, which may recompute activations
             with training_precision(self.args.device, self.precision):
                 losses = running.objective(model, tensors)
             loss_H = losses.loss_H

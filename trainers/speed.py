@@ -7,9 +7,8 @@ import time
 import numpy as np
 import torch
 
-from trainers.attention import packed_attention
 from trainers.batches import BatchSizes, MicroBatch, pack
-from trainers.collate import Rows, collate, supervised_logits, token_losses
+from trainers.collate import Rows, collate, packed_pass, supervised_logits, token_losses
 from trainers.jobs import Precision
 from trainers.pricing.step_price import StepPrice
 from trainers.sft import training_precision
@@ -54,7 +53,7 @@ def _forward_and_backward(student: Student, rows: Rows, batches: tuple[MicroBatc
     model = student.model
     for batch in batches:
         tensors = collate(rows, batch, pad_id=student.pad_id, device=model.device)
-        with packed_attention(model):
+        with packed_pass(model, tensors):
             with training_precision(model.device, precision):
                 loss_H = token_losses(supervised_logits(model, tensors), tensors.label_H)
             loss_H.sum().backward()

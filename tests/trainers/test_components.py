@@ -16,10 +16,9 @@ from curricula.recipe import COMPONENTS, Component, Recipe
 from tests.trainers.stages import RATES, TUNINGS, stage_job, stage_trainer
 from tests.trainers.stages import small_store as make_store
 from tests.trainers.stores import random_store
-from trainers.attention import packed_attention
 from trainers.batches import BatchSizes
 from trainers.checkpoint import load_state, trained_parameters
-from trainers.collate import Batch, supervised_logits, token_losses
+from trainers.collate import Batch, packed_pass, supervised_logits, token_losses
 from trainers.components import component_parameters, decoder_blocks, trained_by
 from trainers.jobs import StageError
 from trainers.pricing.flop_residuals import (
@@ -253,7 +252,7 @@ def test_detached_and_aligned_blocks_cost_what_torch_counts(name: str, run: Tuni
         outside = parts & {"embeddings", "head"}
         if parts != set(COMPONENTS) and ((run.adapters is not None and outside) or (shape.tied and len(outside) == 1)):
             continue
-        with trained_by(model, recipe), packed_attention(model), FlopCounterMode(display=False) as counter:
+        with trained_by(model, recipe), packed_pass(model, batch), FlopCounterMode(display=False) as counter:
             _loss(model, batch, recipe).backward()
         model.zero_grad()
         priced = recipe_price(recipe, shape=shape, run=run).flops(micro_batch)

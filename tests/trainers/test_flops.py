@@ -19,9 +19,8 @@ from transformers import (
 )
 
 from tests.trainers.stores import random_store
-from trainers.attention import packed_attention
 from trainers.batches import pack
-from trainers.collate import Rows, collate, supervised_logits, token_losses
+from trainers.collate import Rows, collate, packed_pass, supervised_logits, token_losses
 from trainers.pricing.flops import ModelShape, forward_flops, generate_flops, train_flops
 from trainers.pricing.shape import model_shape
 from trainers.pricing.step_price import StepPrice
@@ -65,7 +64,7 @@ def test_training_step_costs_what_torch_counts(name: str) -> None:
     rows = Rows(store=store, example_R=np.arange(2), supervision_R=np.zeros(2, dtype=np.int64))
     batch = pack(np.arange(2), np.array([50, 48]), np.array([20, 22]), micro_batch_tokens=100)[0]
     tensors = collate(rows, batch, pad_id=0, device=torch.device("cpu"))
-    with FlopCounterMode(display=False) as counter, packed_attention(model):
+    with FlopCounterMode(display=False) as counter, packed_pass(model, tensors):
         token_losses(supervised_logits(model, tensors), tensors.label_H).sum().backward()
     ours = StepPrice(shape=model_shape(model)).flops(batch)
     assert ours == pytest.approx(counter.get_total_flops(), rel=0.01)

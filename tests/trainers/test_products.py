@@ -26,58 +26,82 @@ BLOCK = QKV + WIDTH * WIDTH + 3 * WIDTH * MLP
 HEAD = VOCABULARY * WIDTH
 QKV_BESIDE = RANK * (3 * WIDTH + WIDTH + 2 * NARROW)
 BESIDE = QKV_BESIDE + RANK * (2 * WIDTH + 3 * (WIDTH + MLP))
+FEW, FEW_BESIDE = 3 * WIDTH * MLP, RANK * 3 * (WIDTH + MLP)  # the last block's MLP, and its adapters: where the head is
 
 
 def test_everything_trained_is_three_forward_passes() -> None:
     products = training_products(LLAMA)
-    assert (products.position, products.pair) == (3 * LAYERS * BLOCK, 3 * 2 * LAYERS * WIDTH)
-    assert products.head_position == 3 * HEAD
+    assert (products.position, products.pair) == (3 * (LAYERS * BLOCK - FEW), 3 * 2 * LAYERS * WIDTH)
+    assert products.head_position == 3 * (HEAD + FEW)
     spelled_out = training_products(LLAMA, Tuning(blocks=(0, 1, 2)))
     assert spelled_out == products
+    whole = training_products(LLAMA, narrowed=False)
+    assert (whole.position, whole.head_position) == (3 * LAYERS * BLOCK, 3 * HEAD)
+
+
+@given(
+    rank=st.integers(0, 4),
+    recompute=st.booleans(),
+    blocks=st.sets(st.integers(0, LAYERS - 1), min_size=1),
+    norm_after=st.booleans(),
+)
+def test_where_every_position_is_supervised_the_last_mlp_is_computed_as_all_others(
+    rank: int, recompute: bool, blocks: set[int], norm_after: bool
+) -> None:
+    shape = dataclasses.replace(LLAMA, norm_after=norm_after)
+    adapters = Adapters(rank=rank) if rank else None
+    tuning = Tuning(
+        embeddings=False, head=not rank, blocks=tuple(sorted(blocks)), adapters=adapters, recompute=recompute
+    )
+    narrowed, whole = training_products(shape, tuning), training_products(shape, tuning, narrowed=False)
+    assert narrowed.position < whole.position
+    assert narrowed.position + narrowed.head_position == whole.position + whole.head_position
+    assert narrowed.pair == whole.pair
 
 
 def test_adapters_by_hand() -> None:
     products = training_products(LLAMA, adapter_tuning(rank=RANK))
     # Frozen weights: forward and input gradient, but in the first block nothing below q, k, v needs a gradient.
-    frozen = 2 * LAYERS * BLOCK - QKV
+    frozen = 2 * (LAYERS * BLOCK - FEW) - QKV
     # A and B: forward, input and weight gradient; in the first block A of q, k, v has no input gradient to give.
-    beside = 3 * LAYERS * BESIDE - RANK * 3 * WIDTH
+    beside = 3 * (LAYERS * BESIDE - FEW_BESIDE) - RANK * 3 * WIDTH
     assert products.position == frozen + beside
     assert products.pair == 3 * 2 * LAYERS * WIDTH
-    assert products.head_position == 2 * HEAD
+    assert products.head_position == 2 * (HEAD + FEW) + 3 * FEW_BESIDE
 
 
 def test_recomputation_runs_all_but_the_last_product_of_a_block_again() -> None:
     products = training_products(LLAMA, Tuning(recompute=True))
-    assert products.position == 4 * LAYERS * BLOCK - LAYERS * WIDTH * MLP
+    assert products.position == 4 * (LAYERS * BLOCK - FEW) - (LAYERS - 1) * WIDTH * MLP
     assert products.pair == 4 * 2 * LAYERS * WIDTH
-    assert products.head_position == 3 * HEAD
-    gemma = dataclasses.replace(LLAMA, norm_after=True)
-    assert training_products(gemma, Tuning(recompute=True)).position == 4 * LAYERS * BLOCK
+    assert products.head_position == 3 * HEAD + 4 * FEW - WIDTH * MLP
+    gemma = training_products(dataclasses.replace(LLAMA, norm_after=True), Tuning(recompute=True))
+    assert (gemma.position, gemma.head_position) == (4 * (LAYERS * BLOCK - FEW), 3 * HEAD + 4 * FEW)
 
 
 def test_only_the_head_trained_computes_nothing_backwards_below_it() -> None:
     tuning = Tuning(embeddings=False, blocks=())
     products = training_products(LLAMA, tuning)
-    assert (products.position, products.pair) == (LAYERS * BLOCK, 2 * LAYERS * WIDTH)
-    assert products.head_position == 3 * HEAD  # its norm is trained too, and needs the gradient of the head's input
+    assert (products.position, products.pair) == (LAYERS * BLOCK - FEW, 2 * LAYERS * WIDTH)
+    assert products.head_position == FEW + 3 * HEAD  # its norm is trained: it needs the input gradient
     bare = dataclasses.replace(LLAMA, norm_before_head=False)
-    assert training_products(bare, tuning).head_position == 2 * HEAD
+    assert training_products(bare, tuning).head_position == FEW + 2 * HEAD
 
 
 def test_frozen_blocks_below_save_their_backward_pass_and_those_above_only_their_weights() -> None:
     upper = training_products(LLAMA, Tuning(embeddings=False, blocks=(2,)))
-    assert upper.position == LAYERS * BLOCK + 2 * BLOCK
+    assert upper.position == LAYERS * BLOCK - FEW + 2 * (BLOCK - FEW)
     lower = training_products(LLAMA, Tuning(embeddings=False, blocks=(0,), head=False))
-    assert lower.position == LAYERS * BLOCK + 2 * BLOCK + 2 * BLOCK
-    assert lower.head_position == 2 * HEAD
+    assert lower.position == LAYERS * BLOCK - FEW + 2 * BLOCK + (2 * BLOCK - FEW)
+    assert lower.head_position == 2 * (HEAD + FEW)
 
 
 def test_the_mark_on_the_embeddings_costs_the_backward_pass_of_all_that_is_frozen() -> None:
     without = training_products(LLAMA, Tuning(embeddings=False, blocks=(2,), recompute=True, marked_input=False))
     marked = training_products(LLAMA, Tuning(embeddings=False, blocks=(2,), recompute=True))
     last = WIDTH * MLP
-    assert without.position == LAYERS * BLOCK + 2 * BLOCK + (BLOCK - last)
+    assert without.position == LAYERS * BLOCK - FEW + (2 + 1) * (BLOCK - FEW)
+    assert without.head_position == 3 * HEAD + FEW + 2 * FEW + (FEW - last)
     assert marked.position == without.position + 2 * BLOCK + 2 * (BLOCK - last)
 
 

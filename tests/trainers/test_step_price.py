@@ -25,6 +25,7 @@ TEACHER = config_shape(
     }
 )
 BLOCK = STUDENT.block_weights // LAYERS
+FEW = 3 * WIDTH * 176  # the last block's MLP, which is computed where the head is
 BATCH = MicroBatch(
     row_B=np.arange(3),
     length_B=np.full(3, 40),
@@ -40,19 +41,19 @@ def test_a_block_whose_input_is_detached_is_the_lowest_that_the_head_reaches() -
     cut = training_products(STUDENT, paths=GradientPaths(detached_block=2))
     frozen = training_products(STUDENT, Tuning(embeddings=False, blocks=(2, 3)))
     assert cut == frozen  # the norm in front of attention is trained, so that the queries' input has a gradient too
-    assert cut.position == LAYERS * BLOCK + 2 * 2 * BLOCK
+    assert cut.position == LAYERS * BLOCK - FEW + 2 * (2 * BLOCK - FEW)
     below = training_products(STUDENT, Tuning(blocks=(), head=False), GradientPaths(detached_block=2))
-    assert below.position == LAYERS * BLOCK  # all that is trained lies below the cut
+    assert below.position == LAYERS * BLOCK - FEW  # all that is trained lies below the cut
 
 
 def test_the_lower_blocks_are_computed_backwards_from_the_highest_aligned_one_below_the_cut() -> None:
     both = training_products(STUDENT, paths=GradientPaths(aligned=(1, 4), detached_block=2))
-    assert both.position == LAYERS * BLOCK + 3 * 2 * BLOCK
+    assert both.position == LAYERS * BLOCK - FEW + 2 * (3 * BLOCK - FEW)
     at_the_cut = training_products(STUDENT, paths=GradientPaths(aligned=(2,), detached_block=2))
     assert at_the_cut == training_products(STUDENT)
     states = training_products(STUDENT, paths=GradientPaths(head=False, aligned=(3,)))
-    assert states.position == LAYERS * BLOCK + 3 * 2 * BLOCK
-    assert states.head_position == STUDENT.head_weights  # its losses are reported, and send no gradient
+    assert states.position == LAYERS * BLOCK - FEW + 3 * 2 * BLOCK
+    assert states.head_position == FEW + STUDENT.head_weights  # its losses are reported, and send no gradient
 
 
 def test_without_anything_else_a_step_costs_a_training_pass() -> None:
@@ -62,7 +63,8 @@ def test_without_anything_else_a_step_costs_a_training_pass() -> None:
 def test_a_teacher_costs_a_forward_pass_with_its_head_where_it_is_used() -> None:
     alone = StepPrice(shape=STUDENT).flops(BATCH)
     taught = StepPrice(shape=STUDENT, teacher=TEACHER)
-    assert taught.flops(BATCH) - alone == forward_flops(TEACHER, rows=3, length=40, head_positions=64)
+    spared = 2 * (120 - 64) * 3 * 128 * 352  # by its last MLP, at the positions that its head does not read
+    assert taught.flops(BATCH) - alone == forward_flops(TEACHER, rows=3, length=40, head_positions=64) - spared
     states = StepPrice(shape=STUDENT, teacher=TEACHER, teacher_head=False, alignment=3 * WIDTH * 128)
     without_head = forward_flops(TEACHER, rows=3, length=40, head_positions=0)
-    assert states.flops(BATCH) - alone == without_head + 64 * 2 * 3 * WIDTH * 128
+    assert states.flops(BATCH) - alone == without_head - spared + 64 * 2 * 3 * WIDTH * 128

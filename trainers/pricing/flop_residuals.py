@@ -20,9 +20,8 @@ from peft import LoraConfig, inject_adapter_in_model
 from torch.utils.flop_counter import FlopCounterMode
 from transformers import AutoConfig, AutoModelForCausalLM, DynamicCache, PreTrainedConfig, PreTrainedModel
 
-from trainers.attention import packed_attention
 from trainers.batches import MicroBatch, pack
-from trainers.collate import Batch, collate_tokens, supervised_logits, token_losses
+from trainers.collate import Batch, collate_tokens, packed_pass, supervised_logits, token_losses
 from trainers.pricing.flops import decode_flops, forward_flops
 from trainers.pricing.shape import model_shape
 from trainers.pricing.step_price import StepPrice
@@ -122,7 +121,7 @@ def random_rows() -> tuple[MicroBatch, Batch]:
 
 def counted_training_flops(model: PreTrainedModel, batch: Batch) -> int:
     """FLOPs that torch counts in one forward and backward pass of our loss; changes no weight."""
-    with FlopCounterMode(display=False) as counter, packed_attention(model):
+    with FlopCounterMode(display=False) as counter, packed_pass(model, batch):
         token_losses(supervised_logits(model, batch), batch.label_H).sum().backward()
     model.zero_grad()
     return counter.get_total_flops()

@@ -61,9 +61,14 @@ def train_flops(
     length: Amount,
     head_positions: Amount | int,
     tuning: Tuning = EVERYTHING,
+    narrowed: bool = True,
 ) -> Amount:
-    """FLOPs of one training pass, forward and backward, over `rows` x `length` positions."""
-    products = training_products(shape, tuning)
+    """FLOPs of one training pass, forward and backward, over `rows` x `length` positions.
+
+    Args:
+        narrowed: whether the last block's MLP is computed only where the head is, as our packed passes do.
+    """
+    products = training_products(shape, tuning, narrowed=narrowed)
     return products.flops(positions=rows * length, pairs=rows * length * length, head_positions=head_positions)
 
 

@@ -8,6 +8,8 @@ from typing import Literal
 Role = Literal["query", "key", "value", "query_key_value", "attended", "mlp_in", "mlp_out"]
 """What a linear layer does in its block; `attended` takes what the heads attended to."""
 
+MLP_ROLES: frozenset[Role] = frozenset({"mlp_in", "mlp_out"})
+
 
 @dataclass(frozen=True, kw_only=True)
 class LinearLayer:
@@ -58,3 +60,8 @@ class ModelShape:
         weights = self.layers * sum(layer.weights for layer in self.block)
         if self.block and weights != self.block_weights:
             raise ValueError(f"the blocks have {self.block_weights} weights, but their linear layers {weights}")
+
+    @property
+    def mlp(self) -> tuple[LinearLayer, ...]:
+        """The layers of one block's MLP."""
+        return tuple(layer for layer in self.block if layer.role in MLP_ROLES)

@@ -5,6 +5,7 @@ docs/flops.md derives the rules.
 
 from __future__ import annotations
 
+import dataclasses
 from collections.abc import Iterator
 from dataclasses import dataclass
 from functools import lru_cache
@@ -13,7 +14,7 @@ from typing import Literal, TypeVar
 import numpy as np
 from numpy.typing import NDArray
 
-from trainers.pricing.linear_layers import LinearLayer, ModelShape
+from trainers.pricing.linear_layers import MLP_ROLES, LinearLayer, ModelShape, Role
 from trainers.pricing.tuning import EVERYTHING, FROM_THE_HEAD, Adapters, GradientPaths, Tuning
 
 Amount = TypeVar("Amount", int, NDArray[np.int64])
@@ -35,8 +36,11 @@ class Products:
         return 2 * positions * self.position + 2 * pairs * self.pair + 2 * head_positions * self.head_position
 
 
-def forward_products(shape: ModelShape, adapters: Adapters | None = None) -> Products:
+def forward_products(shape: ModelShape, adapters: Adapters | None = None, *, narrowed: bool = False) -> Products:
     """Of one forward pass: every weight once a position; scores and weighted values once a pair.
+
+    Args:
+        narrowed: whether the last block's MLP is computed only where the head is (trainers/last_mlp.py).
 
     Raises:
         ValueError: adapters are asked for and the shape's linear layers are not known, or do not have that name.
@@ -45,16 +49,23 @@ def forward_products(shape: ModelShape, adapters: Adapters | None = None) -> Pro
     if adapters is not None:
         _check_block(shape, adapters)
         beside = shape.layers * sum(_adapter_weights(layer, adapters) for layer in shape.block)
+    few = sum(layer.weights + _adapter_weights(layer, adapters) for layer in shape.mlp) if narrowed else 0
     return Products(
-        position=shape.block_weights + beside,
+        position=shape.block_weights + beside - few,
         pair=2 * shape.layers * shape.attention_width,
-        head_position=shape.head_weights,
+        head_position=shape.head_weights + few,
     )
 
 
 @lru_cache(maxsize=64)
-def training_products(shape: ModelShape, tuning: Tuning = EVERYTHING, paths: GradientPaths = FROM_THE_HEAD) -> Products:
-    """Of one forward and one backward pass, product by product.
+def training_products(
+    shape: ModelShape,
+    tuning: Tuning = EVERYTHING,
+    paths: GradientPaths = FROM_THE_HEAD,
+    *,
+    narrowed: bool = True,
+) -> Products:
+    """Of one forward and one backward pass, product by product; `narrowed` as for `forward_products`.
 
     Blocks that no gradient reaches are computed forward only, and are not recomputed.
 
@@ -66,7 +77,7 @@ def training_products(shape: ModelShape, tuning: Tuning = EVERYTHING, paths: Gra
     Raises:
         ValueError: the tuning does not fit the shape, or the shape is known by its sums alone and not all is trained.
     """
-    forward = forward_products(shape, tuning.adapters)
+    forward = forward_products(shape, tuning.adapters, narrowed=narrowed)
     if tuning == EVERYTHING and paths == FROM_THE_HEAD:
         times = 1 + BACKWARD_OVER_FORWARD
         return Products(
@@ -74,38 +85,45 @@ def training_products(shape: ModelShape, tuning: Tuning = EVERYTHING, paths: Gra
         )
     _check_block(shape, tuning.adapters)
     _check_tuning(shape, tuning)
-    position, pair, head_position = forward.position, forward.pair, forward.head_position
+    sums = {"position": forward.position, "pair": forward.pair, "head_position": forward.head_position}
     depends = tuning.embeddings or (tuning.recompute and tuning.marked_input)
     for number in range(shape.layers):
         depends = depends and number != paths.detached_block
-        done = list(_block_backward(shape, tuning, trained=tuning.trains_block(number), depends=depends))
+        few = MLP_ROLES if narrowed and number == shape.layers - 1 else frozenset[Role]()
+        done = list(_block_backward(shape, tuning, trained=tuning.trains_block(number), depends=depends, few=few))
         if paths.reach(number):
-            position += sum(each.backward for each in done if each.per == "position")
-            pair += sum(each.backward for each in done if each.per == "pair")
-        if tuning.recompute and paths.reach(number):
-            again = _recomputed(done, whole=shape.norm_after)
-            position, pair = position + again[0], pair + again[1]
+            for each in done:
+                sums[each.per] += each.backward
+            for each in _recomputed(done, whole=shape.norm_after) if tuning.recompute else ():
+                sums[each.per] += each.forward
         depends = depends or any(each.depends for each in done)
     if paths.head and (depends or (tuning.head and shape.norm_before_head)):
-        head_position += shape.head_weights
+        sums["head_position"] += shape.head_weights
     if paths.head and tuning.head:
-        head_position += shape.head_weights
-    return Products(position=position, pair=pair, head_position=head_position)
+        sums["head_position"] += shape.head_weights
+    return Products(position=sums["position"], pair=sums["pair"], head_position=sums["head_position"])
 
 
 @dataclass(frozen=True, kw_only=True)
 class _Done:
-    """One product of a block: multiply-adds for each position or pair, in the order of the forward pass."""
+    """One product of a block: multiply-adds for each of what it grows with, in the order of the forward pass."""
 
-    per: Literal["position", "pair"]
+    per: Literal["position", "pair", "head_position"]
     forward: int
     last: int  # of `forward`, what nothing in the backward pass needs: an output that is only added
     backward: int
     depends: bool  # whether the output depends on anything trained
 
 
-def _block_backward(shape: ModelShape, tuning: Tuning, *, trained: bool, depends: bool) -> Iterator[_Done]:
-    """The products of one block; `depends`: the block's input depends on anything trained."""
+def _block_backward(
+    shape: ModelShape, tuning: Tuning, *, trained: bool, depends: bool, few: frozenset[Role]
+) -> Iterator[_Done]:
+    """The products of one block.
+
+    Args:
+        depends: whether the block's input depends on anything trained.
+        few: what is computed only where the head is.
+    """
     adapters = tuning.adapters
     weights_trained = trained and adapters is None
     read = depends or (weights_trained and shape.norm_before)  # by attention
@@ -126,7 +144,7 @@ def _block_backward(shape: ModelShape, tuning: Tuning, *, trained: bool, depends
         else:
             source = inner if layer.role == "mlp_out" else read
         done = _linear_backward(layer, adapters, trained=trained, source=source)
-        yield done
+        yield dataclasses.replace(done, per="head_position") if layer.role in few else done
         whole = layer.role == "query_key_value"
         query = query or (done.depends and (whole or layer.role == "query"))
         key = key or (done.depends and (whole or layer.role == "key"))
@@ -149,22 +167,19 @@ def _linear_backward(layer: LinearLayer, adapters: Adapters | None, *, trained: 
     return _Done(per="position", forward=weights + down + up, last=up, backward=back, depends=source or trained)
 
 
-def _recomputed(done: list[_Done], *, whole: bool) -> tuple[int, int]:
-    """What is computed again for each position and for each pair: up to the last product that depends on training."""
+def _recomputed(done: list[_Done], *, whole: bool) -> list[_Done]:
+    """What is computed again: up to the last product that depends on training, of which `last` is not, if not whole."""
     needed = [place for place, each in enumerate(done) if each.depends]
     if not needed:
-        return 0, 0
-    again = done[: needed[-1] + 1]
-    position = sum(each.forward for each in again if each.per == "position")
-    pair = sum(each.forward for each in again if each.per == "pair")
-    if whole:
-        return position, pair
-    left_out = again[-1].last
-    return (position - left_out, pair) if again[-1].per == "position" else (position, pair - left_out)
+        return []
+    *again, end = done[: needed[-1] + 1]
+    return [*again, end if whole else dataclasses.replace(end, forward=end.forward - end.last)]
 
 
-def _adapter_weights(layer: LinearLayer, adapters: Adapters) -> int:
-    return adapters.rank * (layer.inputs + layer.outputs) if adapters.beside(layer.name) else 0
+def _adapter_weights(layer: LinearLayer, adapters: Adapters | None) -> int:
+    if adapters is None or not adapters.beside(layer.name):
+        return 0
+    return adapters.rank * (layer.inputs + layer.outputs)
 
 
 def _check_block(shape: ModelShape, adapters: Adapters | None) -> None:

@@ -38,9 +38,9 @@ class StepPrice:
         student = training_products(self.shape, self.tuning, self.paths)
         position, pair, head_position = student.position, student.pair, student.head_position + self.alignment
         if self.teacher is not None:
-            teacher = forward_products(self.teacher)
+            teacher = forward_products(self.teacher, narrowed=True)
             position, pair = position + teacher.position, pair + teacher.pair
-            head_position += teacher.head_position * self.teacher_head
+            head_position += teacher.head_position - (0 if self.teacher_head else self.teacher.head_weights)
         return Products(position=position, pair=pair, head_position=head_position)
 
     def flops(self, batch: MicroBatch) -> int:
@@ -50,7 +50,7 @@ class StepPrice:
 
 def reading_flops(shape: ModelShape, batch: MicroBatch, adapters: Adapters | None = None) -> int:
     """Price of one forward pass over a micro-batch, the head at its supervised positions."""
-    return _priced(forward_products(shape, adapters), batch)
+    return _priced(forward_products(shape, adapters, narrowed=True), batch)
 
 
 def _priced(products: Products, batch: MicroBatch) -> int:

@@ -71,6 +71,7 @@ class RolloutPrice:
             length=size.length,
             head_positions=size.written_tokens,
             tuning=self.tuning,
+            narrowed=False,
         )
         head_passes = 2 if self.divergence == "jensen_shannon" else 1
         teaching = forward_flops(
