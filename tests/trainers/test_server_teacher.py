@@ -134,7 +134,7 @@ def test_prompts_that_are_too_long_never_end_a_run(chat: Chat) -> None:
 
 
 def test_a_slow_server_meets_the_deadline_and_the_prompt_is_charged(chat: Chat) -> None:
-    teacher = _teacher(chat.url, deadline_seconds=0.05, attempts=2)
+    teacher = _teacher(chat.url, deadline_seconds=0.5, attempts=2)
     (outcome,) = _ask(teacher, "slow")
     assert isinstance(outcome, Refusal) and outcome.estimated and outcome.reason == "past the deadline"
     assert outcome.cost.tokens == 2 * teacher.estimated_tokens(len("slow"))
