@@ -38,6 +38,8 @@ STAGES, TIMINGS, CONFIG, IDENTITY, SUMMARY, LOCK = (
     "summary.json",
     "run.lock",
 )
+HARNESS, STATE_DIGEST = "harness", "state_digest"
+"""In summary.json: what `experiments.harness` adds, and the state of the student that it was said of."""
 _PARTS = (STAGES, TIMINGS, CONFIG, IDENTITY, LOCK, "plans", "checkpoints", "report.html")
 """What may lie in the folder of a run that recorded no stage."""
 
@@ -195,8 +197,19 @@ class RunFolder:
         return names
 
     def write_summary(self, summary: Mapping[str, Json]) -> None:
-        """Write summary.json."""
-        write_whole(self.folder / SUMMARY, json.dumps(dict(summary), indent=1))
+        """Write summary.json. What lm-evaluation-harness said of the same student stays from an earlier one.
+
+        Raises:
+            RunFolderError: the earlier one cannot be read.
+        """
+        path = self.folder / SUMMARY
+        try:
+            before = json.loads(path.read_text(encoding="utf-8")) if path.exists() else {}
+        except json.JSONDecodeError as error:
+            raise RunFolderError(f"{path} is not JSON: {error}; delete it and resume the run") from None
+        stays = HARNESS in before and before.get(STATE_DIGEST) == summary[STATE_DIGEST]
+        kept = {HARNESS: before[HARNESS]} if stays else {}
+        write_whole(path, json.dumps({**summary, **kept}, indent=1))
 
 
 def read_run(folder: Path) -> RunRecord:

@@ -23,7 +23,7 @@ from controller.students import Doing, Students
 from controller.tables import Identity, Settings, TokenCounts, build_table
 from curricula.corpus import Corpus, open_corpus
 from curricula.procedural import generate
-from curricula.types import RunState, Split
+from curricula.types import RunState, Split, StageResult
 from evaluators.user_grader import check_grader
 from trainers.batches import BatchSizes
 
@@ -268,8 +268,8 @@ def spend(session: Session) -> RunState:
     )
 
 
-def final_checkpoint(state: RunState) -> str:
-    """The student that the run ends with.
+def final_stage(state: RunState) -> StageResult:
+    """The stage whose student the run ends with.
 
     Raises:
         ValueError: the run has no stage.
@@ -277,4 +277,4 @@ def final_checkpoint(state: RunState) -> str:
     last = latest(state.history)
     if last is None:
         raise ValueError("the run has no stage")
-    return last.checkpoint
+    return last

@@ -16,7 +16,8 @@ from controller.config import Json, policy_spec
 from controller.held_out import write_answers
 from controller.ledger import Budget, Ledger
 from controller.measures import measure_latency, student_bytes, training_peaks
-from controller.session import Session, evaluated_splits, final_checkpoint
+from controller.record import STATE_DIGEST
+from controller.session import Session, evaluated_splits, final_stage
 from curricula.traces.completions import Completions
 from curricula.types import BUDGET_PURPOSES, Cost, Purpose, RunState
 from evaluators.calibration import difficulty_on_later_outcomes
@@ -29,7 +30,8 @@ def conclude(session: Session, state: RunState, *, started: float) -> dict[str, 
     Args:
         started: time.monotonic() when the command began.
     """
-    checkpoint = final_checkpoint(state)
+    last = final_stage(state)
+    checkpoint = last.checkpoint
     ledger = reopen_ledger(session.ledger.budget, state.history, session.folder.timings())
     held_out = {split: write_answers(session, split, checkpoint) for split in evaluated_splits(session.config)}
     for split in held_out.values():
@@ -48,6 +50,7 @@ def conclude(session: Session, state: RunState, *, started: float) -> dict[str, 
         "seed": session.config.seed,
         **account(ledger, made),
         "stages": len(state.history),
+        STATE_DIGEST: last.state_digest,
         **{name: split.to_json() for name, split in held_out.items()},
         "mix_by_examples": examples,
         "mix_by_flops": flops,

@@ -4,7 +4,7 @@ python -m experiments.harness runs/first --tasks arc_easy,gsm8k
 python -m experiments.harness runs/first --tasks mine --include_path my_tasks --limit 200
 
 Needs the extra: pip install -e '.[lm-eval]'. Tasks are fetched by the harness. A task that was evaluated before is
-evaluated again, and its result replaced.
+evaluated again, and its result replaced. A resume of the run keeps the results if it ends with the same student.
 """
 
 from __future__ import annotations
@@ -12,15 +12,16 @@ from __future__ import annotations
 import dataclasses
 import json
 import sys
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
 from rich.console import Console
 from rich.table import Table
 
+from controller.config import Json
 from controller.files import take_lock, write_whole
-from controller.record import LOCK, SUMMARY, read_run
+from controller.record import HARNESS, LOCK, STATE_DIGEST, SUMMARY, read_run
 from evaluators.harness import HarnessTask, evaluate_with_harness, require_harness
 from experiments.command_line import EXIT_INTERRUPTED, CommandLine, HelpFormatter, fail, one_line
 
@@ -53,12 +54,26 @@ def add_results(run_dir: Path, options: Options) -> dict[str, HarnessTask]:
         num_fewshot=options.num_fewshot,
         limit=options.limit,
     )
+    merge_results(run_dir, results, state_digest=record.summary.get(STATE_DIGEST))
+    return results
+
+
+def merge_results(run_dir: Path, results: Mapping[str, HarnessTask], *, state_digest: Json) -> None:
+    """Put results into summary.json, beside those of other tasks.
+
+    Args:
+        state_digest: of the student they are of, as summary.json told it before.
+
+    Raises:
+        ValueError: the folder is in use, or its run has ended with another student since.
+    """
     with take_lock(run_dir / LOCK):
         summary = json.loads((run_dir / SUMMARY).read_text(encoding="utf-8"))
+        if summary.get(STATE_DIGEST) != state_digest:
+            raise ValueError(f"the student of {run_dir} is another than was evaluated; evaluate it again")
         new = {name: dataclasses.asdict(result) for name, result in results.items()}
-        summary["harness"] = {**(summary.get("harness") or {}), **new}
+        summary[HARNESS] = {**(summary.get(HARNESS) or {}), **new}
         write_whole(run_dir / SUMMARY, json.dumps(summary, indent=1))
-    return results
 
 
 def _table(results: dict[str, HarnessTask]) -> Table:

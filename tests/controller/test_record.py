@@ -280,6 +280,23 @@ def test_what_is_no_part_of_a_run_is_never_cleared_away(name: str, tmp_path: Pat
         assert sorted(path.iterdir()) == before
 
 
+def test_what_was_said_of_the_same_student_stays_in_a_summary_that_is_written_anew(tmp_path: Path) -> None:
+    path = tmp_path / "run" / "summary.json"
+    with _folder(tmp_path / "run", ()) as folder:
+        first: dict[str, Json] = {"state_digest": "a1", "stages": 1}
+        folder.write_summary(first)
+        assert json.loads(path.read_text()) == first
+        said: dict[str, Json] = {"harness": {"larger": {"n": 6}}}
+        path.write_text(json.dumps({**first, **said, "stale": 1}))
+        folder.write_summary({**first, "stages": 2})
+        assert json.loads(path.read_text()) == {**first, "stages": 2, **said}
+        folder.write_summary({**first, "state_digest": "b2"})
+        assert json.loads(path.read_text()) == {**first, "state_digest": "b2"}
+        path.write_text('{"state_dig')
+        with pytest.raises(RunFolderError, match=r"summary\.json is not JSON.*delete it"):
+            folder.write_summary(first)
+
+
 def _try_to_open(path: Path, answers: multiprocessing.Queue[str]) -> None:
     try:
         RunFolder.open(path, resume=False)

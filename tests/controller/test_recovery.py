@@ -16,7 +16,10 @@ import pytest
 import ray
 
 from controller.config import Json
+from evaluators.harness import HarnessTask
 from experiments.adaptive import main
+from experiments.findings.reading import read_runs
+from experiments.harness import merge_results
 from tests.experiments.runs import descendants, is_running, stages, start, wait_until, write_corpus
 
 SEED = 20
@@ -148,6 +151,30 @@ def test_a_killed_worker_is_replaced_and_its_attempt_counted(reference: Referenc
     assert len(killed) == 1
     assert lost_attempts(reference.expect(folder)) == 1
     assert lost_attempts(read_summary(reference.folder)) == 0
+
+
+def test_what_the_harness_said_survives_a_resume_and_is_reported(reference: Reference) -> None:
+    before = read_summary(reference.folder)
+    task = HarnessTask(
+        harness_version="0.4.13",
+        task_version="1.5",
+        num_fewshot=0,
+        n=6,
+        metrics={"acc,none": 0.5},
+        standard_errors={"acc,none": 0.2},
+    )
+    with pytest.raises(ValueError, match="another than was evaluated"):
+        merge_results(reference.folder, {"larger": task}, state_digest="of a student before")
+    merge_results(reference.folder, {"larger": task}, state_digest=before["state_digest"])
+    told = json.loads(stages(reference.folder).splitlines()[-1])
+    assert before["state_digest"] == told["state_digest"]
+    main([*reference.flags, "--output_dir", str(reference.folder), "--resume", "true"])
+    after = read_summary(reference.folder)
+    assert after["wall_seconds"] != before["wall_seconds"]
+    assert set(after) == {*before, "harness"}
+    (run,) = read_runs([reference.folder]).runs
+    assert run.summary.measures.harness == {"larger": task}
+    assert "lm-evaluation-harness, larger" in (reference.folder / "report.html").read_text(encoding="utf-8")
 
 
 def test_a_resume_that_changed_is_refused_with_the_field_named(
