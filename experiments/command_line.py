@@ -146,7 +146,7 @@ def one_line(message: str, flags: Sequence[str], class_path: str = "") -> str:
     if unknown := re.search(r"unrecognized arguments?: (\S+)", flat):
         name = unknown[1].partition("=")[0]
         if name.startswith("--"):
-            return f"unknown flag {name}{nearest(name, flags)}; --help lists all"
+            return f"unknown flag {name}{nearest(name, flags, prefix='--')}; --help lists all"
         return f"unexpected argument {name!r}: fields are given as --field value; --help lists all"
     if unbuilt := re.search(r"Errors: - (\w+): (.*?) - Expected an? <class 'NoneType'>", flat):
         return f"--{unbuilt[1]}: {unbuilt[2]}"  # fields that their dataclass refused
@@ -290,10 +290,11 @@ def field_names(class_path: str) -> list[str]:
     return [] if isinstance(kind, str) else [item.name for item in dataclasses.fields(kind)]
 
 
-def nearest(name: str, valid: Sequence[str]) -> str:
-    """` (did you mean X or Y?)` for the closest valid names, or nothing."""
-    near = difflib.get_close_matches(name, valid, n=2, cutoff=0.6)
-    return f" (did you mean {' or '.join(near)}?)" if near else ""
+def nearest(name: str, valid: Sequence[str], *, prefix: str = "") -> str:
+    """` (did you mean X or Y?)` for the closest valid names, or nothing; a prefix in common makes them no closer."""
+    bare = [one.removeprefix(prefix) for one in valid]
+    near = difflib.get_close_matches(name.removeprefix(prefix), bare, n=2, cutoff=0.6)
+    return f" (did you mean {' or '.join(f'{prefix}{one}' for one in near)}?)" if near else ""
 
 
 def _values(given: Sequence[str], flag: str) -> list[str]:

@@ -18,7 +18,7 @@ import yaml
 from controller.config import PROCEDURAL, RunConfig
 from curricula.policies import Adaptive, Fixed
 from experiments.adaptive import main, parse
-from experiments.command_line import TINY_STUDENTS, check_names, field_comments
+from experiments.command_line import TINY_STUDENTS, check_names, field_comments, one_line
 from tests.experiments.runs import ROOT, write_corpus
 from trainers.schedule import Schedule
 from trainers.student import STUDENTS
@@ -185,6 +185,18 @@ def test_a_printed_config_is_read_back(tmp_path: Path, capsys: pytest.CaptureFix
     path = tmp_path / "printed.yaml"
     path.write_text(capsys.readouterr().out, encoding="utf-8")
     assert parse(["--config", str(path)]) == parse(flags)
+
+
+@pytest.mark.parametrize(
+    ("flag", "flags", "hint"),
+    [
+        ("--spoil", ("--budget", "--spoils"), " (did you mean --spoils?)"),
+        ("--polcy", ("--budget", "--spoils"), ""),
+        ("--lr", ("--help", "--learning_rates"), ""),
+    ],
+)
+def test_a_flag_is_suggested_only_where_it_is_like_what_was_typed(flag: str, flags: tuple[str, ...], hint: str) -> None:
+    assert one_line(f"unrecognized arguments: {flag}", flags) == f"unknown flag {flag}{hint}; --help lists all"
 
 
 @pytest.mark.parametrize("corpus", PROCEDURAL)
