@@ -4,11 +4,13 @@ from __future__ import annotations
 
 import dataclasses
 import random
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 
 import numpy as np
 import pytest
 import torch
+from torch._ops import OpOverload
+from torch.utils._python_dispatch import TorchDispatchMode
 from torch.utils.flop_counter import FlopCounterMode
 from transformers import (
     AutoModelForCausalLM,
@@ -215,3 +217,44 @@ def test_a_cap_of_100_000_tokens_costs_nothing_that_is_not_written() -> None:
     rows = _written(model, _prompts(), cap=100_000, ends=often)
     assert [row.written for row in rows] == [row.written for row in _written(model, _prompts(), ends=often)]
     assert max(len(row.written) for row in rows) < CAP
+
+
+class _Made(TorchDispatchMode):
+    """Notes how many numbers each cache of keys or of values has that is made inside."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.sizes: list[int] = []
+
+    def __torch_dispatch__(
+        self,
+        func: OpOverload[..., torch.Tensor],
+        types: Sequence[type],
+        args: Sequence[object] = (),
+        kwargs: Mapping[str, object] | None = None,
+    ) -> torch.Tensor:
+        made = func(*args, **(kwargs or {}))
+        if func is torch.ops.aten.new_zeros.default and made.dim() == 4:
+            self.sizes.append(made.numel())
+        return made
+
+
+@pytest.mark.parametrize("side_by_side", [4, 10])
+def test_a_row_that_is_left_alone_takes_the_memory_of_one(side_by_side: int, monkeypatch: pytest.MonkeyPatch) -> None:
+    phases = [Phase(start=0, end=CAP, rows=side_by_side), Phase(start=CAP, end=4 * CAP, rows=side_by_side)]
+    monkeypatch.setattr(writing, "generation_phases", lambda *_, **__: phases)
+    model = _model(small_config("Llama"))
+    terms = Terms(
+        shape=model_shape(model),
+        end_ids=frozenset({1}),
+        pad_id=0,
+        choose=lambda _, rows: torch.tensor([1 if row.index else 9 for row in rows]),
+        reading_tokens=READING_TOKENS,
+    )
+    rows = [Row(index=index, prompt=[5] * 30, most_tokens=4 * CAP) for index in range(10)]
+    with _Made() as made:
+        assert len(list(write(model, rows, terms))) == 10
+    assert len(rows[0].written) == 4 * CAP
+    one, columns = 64, 30 + 4 * CAP  # keys of one position; positions of the whole row
+    assert made.sizes[0] >= side_by_side * one * 30
+    assert made.sizes[-1] <= one * (columns + spare_columns(columns))

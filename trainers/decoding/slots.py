@@ -29,9 +29,8 @@ _Mask = torch.Tensor | None
 class Slots:
     """The cache of one request, allocated once rows are read."""
 
-    def __init__(self, rows: int) -> None:
-        """For so many rows side by side."""
-        self._rows, self._end = rows, 0
+    def __init__(self) -> None:
+        self._end = 0
         self._layers: list[tuple[torch.Tensor, ...]] = []  # keys and values (R, K, C, W)
         self._length_R: list[int] = []  # columns in use, by slot
         # Of the step at hand:
@@ -46,11 +45,15 @@ class Slots:
         """Columns of the longest row."""
         return max(self._length_R, default=0)
 
-    def join(self, layers: Sequence[KeysAndValues], length_B: Sequence[int]) -> None:
-        """Take up rows that were read, each from the left end of (B, K, L, W) on, its first `length_B` positions."""
+    def join(self, layers: Sequence[KeysAndValues], length_B: Sequence[int], *, most: int) -> None:
+        """Take up rows that were read, each from the left end of (B, K, L, W) on, its first `length_B` positions.
+
+        Args:
+            most: rows that may stand side by side from now on, as in `advance`; it never grows.
+        """
         if not self._layers:
             self._layers = [tuple(read[:0, :, :0] for read in layer) for layer in layers]
-        self._make_room(max(length_B), 0)
+        self._make_room(max(length_B), 0, most)
         first = len(self)
         for kept_layer, layer in zip(self._layers, layers, strict=True):
             for kept, read in zip(kept_layer, layer, strict=True):
@@ -70,9 +73,9 @@ class Slots:
             self._length_R[slot] = self._length_R[last]
         self._length_R.pop()
 
-    def advance(self) -> torch.Tensor:
+    def advance(self, *, most: int) -> torch.Tensor:
         """Make place for one more token in every row; their positions (rows, 1)."""
-        self._make_room(0, 1)
+        self._make_room(0, 1, most)
         self._end += 1
         position_R = torch.tensor(self._length_R, device=self._layers[0][0].device)
         self._length_R = [length + 1 for length in self._length_R]
@@ -118,8 +121,11 @@ class Slots:
             self._mask_of[width] = mask[:, None, None] if needed else None
         return self._mask_of[width]
 
-    def _make_room(self, length: int, more: int) -> None:
-        """Let rows of `length` end where the others do, and every row grow by `more` columns."""
+    def _make_room(self, length: int, more: int, most: int) -> None:
+        """Let rows of `length` end where the others do, and every row grow by `more` columns.
+
+        What is moved has room for `most` rows alone: of many answers the last is often long alone.
+        """
         columns = self._layers[0][0].shape[2]
         if length <= self._end and self._end + more <= columns:
             return
@@ -128,7 +134,7 @@ class Slots:
 
         def moved(old: torch.Tensor) -> torch.Tensor:
             # Zeros, for what is masked counts nothing only if it is a number.
-            new = old.new_zeros((self._rows, old.shape[1], end + spare_columns(end), old.shape[3]))
+            new = old.new_zeros((most, old.shape[1], end + spare_columns(end), old.shape[3]))
             new[: len(self), :, end - used : end] = old[: len(self), :, self._end - used : self._end]
             return new
 

@@ -67,7 +67,7 @@ class _Desk:
     def __init__(self, model: PreTrainedModel, rows: Sequence[Row], phase: Phase, terms: Terms) -> None:
         self._model, self._phase, self._terms = model, phase, terms
         self._waiting = sorted(rows, key=lambda row: row.length)  # the longest is taken first
-        self._slots, self._running = Slots(phase.rows), list[Row]()
+        self._slots, self._running = Slots(), list[Row]()
         self._decode_flops = functools.cache(
             lambda attended: decode_flops(terms.shape, rows=1, attended=attended, adapters=terms.adapters)
         )
@@ -82,6 +82,11 @@ class _Desk:
             else:
                 self._step()
             yield from self._leaving()
+
+    @property
+    def _most(self) -> int:
+        """Rows that may be written side by side from now on."""
+        return min(self._phase.rows, len(self._running) + len(self._waiting))
 
     def _leaving(self) -> Iterator[Row]:
         for slot in reversed(range(len(self._running))):
@@ -110,15 +115,15 @@ class _Desk:
             input_ids=ids, position_ids=torch.arange(length, device=device)[None], past_key_values=cache, use_cache=True
         ).last_hidden_state
         last = torch.tensor(lengths, device=device) - 1
-        self._slots.join([_read_by(layer) for layer in cache.layers], lengths)
         self._running += rows
+        self._slots.join([_read_by(layer) for layer in cache.layers], lengths, most=self._most)
         price = forward_flops(self._terms.shape, rows=1, length=length, head_positions=1, adapters=self._terms.adapters)
         self._append(rows, hidden[torch.arange(len(rows), device=device), last], price, length)
 
     @torch.inference_mode()
     def _step(self) -> None:
         """One more token for every row."""
-        position_R1 = self._slots.advance()
+        position_R1 = self._slots.advance(most=self._most)
         ids = torch.tensor([[row.written[-1]] for row in self._running], device=self._model.device)
         with decoding_attention(self._model):
             hidden = self._model.base_model(
