@@ -27,6 +27,7 @@ from trainers.generation import Generator
 from trainers.jobs import NotFiniteError, StageError, StageJob, StageOutcome, StageProgress
 from trainers.memory import PeakMemory
 from trainers.objectives.teacher import check_teacher, load_white_box_teacher
+from trainers.positions import most_positions, stated_positions
 from trainers.pricing.shape import model_shape
 from trainers.process import default_device, default_precision, set_up_process
 from trainers.stage import StageTrainer
@@ -65,12 +66,11 @@ class StudentWorker:
 
     def describe(self) -> Identity:
         """Who the student is, and its teacher."""
-        positions = self.student.model.config.get_text_config().to_dict().get("max_position_embeddings")
         return Identity(
             name=self.name,
             digest=student_identity(self.name, self.seed, self.cache_dir),
             shape=self.shape,
-            positions=int(positions) if positions else 1024,
+            positions=stated_positions(self.student.model.config) or 1024,
             device=self.student.model.device.type,
             precision=default_precision(),
             teacher=None if self.teacher is None else self.teacher.shape,
@@ -80,15 +80,36 @@ class StudentWorker:
         )
 
     def open(self, corpus_dir: Path, *, max_tokens: int) -> TokenCounts:
-        """Tokenize a saved corpus, or find it tokenized."""
+        """Tokenize a saved corpus, or find it tokenized.
+
+        Raises:
+            ValueError: a row may be longer, or a question is as long, as all that the student can read.
+        """
         self.corpus = Corpus.load(corpus_dir)
         self.store = open_tokens(self.corpus, self.student.tokenizer, max_tokens=max_tokens, cache_dir=self.cache_dir)
+        self._refuse_length(max_tokens)
         return TokenCounts(
             prompt_tokens_N=np.array(self.store.prompt_tokens_N),
             target_tokens_NS=np.array(self.store.target_tokens_NS),
             too_long_S=np.array(self.store.too_long_NS.sum(0), dtype=np.int64),
             think_tokens=len(self.store.think_prefix),
         )
+
+    def _refuse_length(self, max_tokens: int) -> None:
+        most = most_positions(self.student.model.config)
+        if most is None:
+            return
+        if max_tokens > most:
+            raise ValueError(f"student {self.name!r} reads at most {most} tokens: set --max_tokens {most}")
+        asked_Q = np.concatenate([self.corpus.rows(split) for split in ("probe", "dev", "test")])
+        tokens_Q = self.store.prompt_tokens_N[asked_Q] + len(self.store.think_prefix)
+        if len(long := asked_Q[tokens_Q >= most]):
+            first = int(long[0])
+            raise ValueError(
+                f"student {self.name!r} reads at most {most} tokens, which leaves no room to answer {len(long)} "
+                f"questions of probe, dev and test, such as {self.corpus.examples['id'][first].as_py()} with "
+                f"{self.store.prompt_tokens_N[first]}: leave them out of the corpus"
+            )
 
     def begin(self, settings: Settings) -> None:
         """Put adapters into the student where it is to have them; build the trainer, generator and grader.

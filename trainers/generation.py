@@ -18,6 +18,7 @@ from trainers.collate import Rows, collate, supervised_logits, token_losses
 from trainers.decoding.rows import Row, Terms, greedy
 from trainers.decoding.writing import write
 from trainers.measuring import force_batches
+from trainers.positions import most_positions
 from trainers.pricing.flops import ModelShape
 from trainers.pricing.step_price import reading_flops
 from trainers.pricing.tuning import Adapters
@@ -74,18 +75,17 @@ class Generator:
         self.max_output_tokens, self.micro_batch_tokens = max_output_tokens, micro_batch_tokens
 
     def generate_batch(self, examples: Sequence[int], *, mode: ProbeMode, purpose: Purpose) -> Generated:
-        """Answer these store examples as one request, greedily, until each has ended or hit the cap.
+        """Answer these store examples as one request, greedily, until each has ended or hit the cap, or the last
+        position of a student that looks its positions up.
 
         `think` puts the think tag before the answer; `no_think` forbids the tag's first token as the first token.
         """
         prefix = self.store.think_prefix if mode == "think" else ()
+        prompts = [[*self.store.prompt(example).tolist(), *prefix] for example in examples]
+        most, cap = most_positions(self.student.model.config), self.max_output_tokens
         rows = [
-            Row(
-                index=place,
-                prompt=[*self.store.prompt(example).tolist(), *prefix],
-                most_tokens=self.max_output_tokens,
-            )
-            for place, example in enumerate(examples)
+            Row(index=place, prompt=prompt, most_tokens=cap if most is None else min(cap, most - len(prompt)))
+            for place, prompt in enumerate(prompts)
         ]
         end = self.student.end_id
         terms = Terms(

@@ -11,6 +11,7 @@ from transformers import AutoConfig, AutoTokenizer, PreTrainedTokenizerBase, Pre
 
 from curricula.rendering import messages
 from curricula.types import Ints
+from trainers.positions import stated_positions
 from trainers.student import STUDENTS, TINY_MAX_TOKENS
 from trainers.tokenizer import character_tokenizer
 
@@ -88,8 +89,7 @@ def open_counter(name: str) -> TokenCounter:
 def _positions(where: Path | str, gguf_file: str | None, tokenizer: PreTrainedTokenizerBase) -> int | None:
     """The most positions of the model beside a tokenizer, or what the tokenizer says where it stands alone."""
     if isinstance(where, str) or gguf_file is not None or (where / "config.json").is_file():
-        config = AutoConfig.from_pretrained(where, gguf_file=gguf_file).get_text_config().to_dict()
-        stated = config.get("max_position_embeddings")
+        stated = stated_positions(AutoConfig.from_pretrained(where, gguf_file=gguf_file))
     else:
         stated = tokenizer.model_max_length
     return int(stated) if stated and stated < _NO_LIMIT else None

@@ -18,6 +18,7 @@ from curricula.types import Cost
 from trainers.batches import round_up
 from trainers.collate import LOGIT_TOLERANCE
 from trainers.compressors.measure import Measure
+from trainers.positions import stated_positions
 from trainers.pricing.flops import forward_flops
 from trainers.pricing.shape import model_shape
 from trainers.student import Student, load_student
@@ -92,7 +93,7 @@ class Scorer:
         self._first_id = student.end_id if bos_id is None else bos_id
         config = student.model.config.get_text_config().to_dict()
         self._softcap: float | None = config.get("final_logit_softcapping")
-        self._window = min(WINDOW_TOKENS, int(config.get("max_position_embeddings") or WINDOW_TOKENS))
+        self._window = min(WINDOW_TOKENS, stated_positions(student.model.config) or WINDOW_TOKENS)
         self._check_logits(student.name)
 
     @classmethod

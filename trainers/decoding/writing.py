@@ -24,6 +24,7 @@ from trainers.decoding.plain import write_plainly
 from trainers.decoding.rows import Row, Terms
 from trainers.decoding.slots import KeysAndValues, Slots, decoding_attention
 from trainers.measuring import PROMPT_MULTIPLE, Phase, generation_phases
+from trainers.positions import most_positions
 from trainers.pricing.architectures import ARCHITECTURES
 from trainers.pricing.flops import decode_flops, forward_flops
 
@@ -66,6 +67,7 @@ class _Desk:
 
     def __init__(self, model: PreTrainedModel, rows: Sequence[Row], phase: Phase, terms: Terms) -> None:
         self._model, self._phase, self._terms = model, phase, terms
+        self._positions = most_positions(model.config)
         self._waiting = sorted(rows, key=lambda row: row.length)  # the longest is taken first
         self._slots, self._running = Slots(), list[Row]()
         self._decode_flops = functools.cache(
@@ -140,7 +142,8 @@ class _Desk:
 
     def _length(self, row: Row) -> int:
         """Positions at which it is read."""
-        return round_up(row.length, PROMPT_MULTIPLE)
+        length = round_up(row.length, PROMPT_MULTIPLE)
+        return length if self._positions is None else min(length, self._positions)
 
 
 def _read_by(layer: object) -> KeysAndValues:

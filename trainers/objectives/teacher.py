@@ -13,6 +13,7 @@ import torch
 from transformers import PreTrainedModel, PreTrainedTokenizerBase
 
 from trainers.collate import check_logits
+from trainers.positions import stated_positions
 from trainers.pricing.flops import ModelShape
 from trainers.pricing.shape import model_shape
 from trainers.student import Student, load_student
@@ -79,7 +80,7 @@ def check_teacher(teacher: WhiteBoxTeacher, store: TokenStore, *, pad_id: int) -
         check_logits(teacher.model, store, name=teacher.name, pad_id=pad_id)
     except ValueError as error:
         raise ValueError(f"white_box_teacher: {error}") from None
-    positions = teacher.model.config.get_text_config().to_dict().get("max_position_embeddings")
+    positions = stated_positions(teacher.model.config)
     longest = int((store.prompt_tokens_N[:, None] + store.target_tokens_NS)[store.target_tokens_NS >= 0].max())
     if positions is not None and longest > positions:
         raise ValueError(

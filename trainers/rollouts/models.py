@@ -11,6 +11,7 @@ import torch
 from transformers import PreTrainedModel
 
 from trainers.jobs import StageError
+from trainers.positions import stated_positions
 
 
 @dataclass(frozen=True, kw_only=True, eq=False)
@@ -28,7 +29,7 @@ def refuse_length(name: str, model: PreTrainedModel, tokens: int) -> None:
     Raises:
         StageError: it cannot.
     """
-    positions = model.config.get_text_config().to_dict().get("max_position_embeddings")
+    positions = stated_positions(model.config)
     if positions is not None and tokens > positions:
         raise StageError(
             f"a prompt and its rollout can come to {tokens} tokens, and {name} reads {positions}; lower the recipe's "

@@ -21,6 +21,7 @@ from curricula.types import Cost
 from trainers.decoding.rows import Row, Terms, greedy
 from trainers.decoding.writing import write
 from trainers.measuring import generation_ceiling_flops, prompt_batches
+from trainers.positions import stated_positions
 from trainers.pricing.shape import model_shape
 from trainers.process import default_device
 from trainers.student import load_student
@@ -76,8 +77,7 @@ class LocalTeacher:
         # Models tuned to chat often end a turn with another token than a text.
         own: list[int] = ends if isinstance(ends, list) else [] if ends is None else [ends]
         self.end_ids = sorted({student.end_id, *own})
-        positions = self.model.config.get_text_config().to_dict().get("max_position_embeddings")
-        self.positions = int(positions) if positions else DEFAULT_POSITIONS
+        self.positions = stated_positions(self.model.config) or DEFAULT_POSITIONS
 
     @property
     def name(self) -> str:
