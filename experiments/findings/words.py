@@ -79,11 +79,12 @@ def _in_short(each: QuestionSet) -> str:
         best.setdefault((setting.student, setting.budget), setting)
     lines = []
     for (student, budget), first in best.items():
-        rivals = [pair for pair in each.differences if pair.first == first.name]
-        rivals = [pair for pair in rivals if _place(each, pair.second) == (student, budget)]
-        close = [pair.second for pair in rivals if pair.accuracy.interval is None or pair.accuracy.interval.low <= 0]
+        others = [s.name for s in each.settings if (s.student, s.budget) == (student, budget) and s is not first]
+        leads = {pair.second: pair.accuracy.interval for pair in each.differences if pair.first == first.name}
+        behind = {name for name, interval in leads.items() if interval is not None and interval.low > 0}
+        close = [name for name in others if name not in behind]
         told = f"; this data does not tell it from {', '.join(close)}" if close else ""
-        told = "; it is better than every other" if rivals and not close else told
+        told = "; it is better than every other" if others and not close else told
         right = percent_text(first.scores[0].accuracy)
         lines.append(f"Most accurate of {student} at {budget}: {first.name}, {right} right{told}.")
     for cell in each.decisions.cells if each.decisions else ():
@@ -93,10 +94,6 @@ def _in_short(each: QuestionSet) -> str:
             where = f"{cell.student}, {flops_text(cell.budget_flops)} FLOPs, {count_text(cell.queries)} queries"
             lines.append(f"To choose for {where}: {choice}.")
     return "\n".join(f"- {escaped(line)}" for line in lines)
-
-
-def _place(each: QuestionSet, name: str) -> tuple[str, str]:
-    return next((setting.student, setting.budget) for setting in each.settings if setting.name == name)
 
 
 def _accuracy_table(settings: Sequence[Setting]) -> str:

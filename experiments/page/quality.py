@@ -17,6 +17,7 @@ from experiments.page.wording import (
     accuracy_words,
     called,
     facets,
+    is_ahead,
     is_decided,
     percent,
     points_words,
@@ -38,7 +39,7 @@ class Verdict:
 
 
 def verdict(questions: QuestionSet, facet: Facet) -> Verdict:
-    """The best of a facet, how good it is, and whether it is better than the next."""
+    """The best of a facet, how good it is, and whether it is better than every other: if not, than which first."""
     best, *others = facet.settings
     overall = best.scores[0].accuracy
     ends = shown_interval(overall)
@@ -50,19 +51,22 @@ def verdict(questions: QuestionSet, facet: Facet) -> Verdict:
     said = f"{percent(overall.value)} of {asked} right ({interval}, {seeds_text(best)})"
     if not others:
         return Verdict(sentence=f"{name}: {said}.", decided=False)
-    rival = f"{called(others[0].policy)}, the next,"
-    lead = _lead(questions, best, others[0])
+    leads = [(other, _lead(questions, best, other)) for other in others]
+    open_ = [(other, lead) for other, lead in leads if lead is None or not is_ahead(lead.accuracy)]
+    rival, lead = open_[0] if open_ else leads[0]
+    rival_name = called(rival.policy) + (", the next," if rival is others[0] else "")
     if lead is None:
-        return Verdict(sentence=f"{name} is ahead: {said}. It shares no seed with {rival} so far.", decided=False)
+        return Verdict(sentence=f"{name} is ahead: {said}. It shares no seed with {rival_name} so far.", decided=False)
     words = f"{points_words(lead.accuracy)} percentage points"
-    if is_decided(lead.accuracy):
-        sentence = f"{name} is the most accurate: {said}. Its lead over {rival} is {words}."
+    if not open_:
+        sentence = f"{name} is the most accurate: {said}. Its lead over {rival_name} is {words}."
         return Verdict(sentence=sentence, decided=True)
     why = "one seed gives no interval" if len(lead.seeds) == 1 else "seeds that agree give no interval"
     why = "the interval holds 0" if shown_interval(lead.accuracy) else why
+    why = "it is the other way round under the seeds that both have" if is_decided(lead.accuracy) else why
     sentence = (
-        f"{name} is ahead: {said}. Whether it is better than {rival} is {NOT_DECIDED}: the difference is {words}, and "
-        f"{why}."
+        f"{name} is ahead: {said}. Whether it is better than {rival_name} is {NOT_DECIDED}: the difference is {words}, "
+        f"and {why}."
     )
     return Verdict(sentence=sentence, decided=False)
 

@@ -131,6 +131,12 @@ def is_decided(estimate: Estimate) -> bool:
     return ends is not None and (ends[0] > 0 or ends[1] < 0)
 
 
+def is_ahead(estimate: Estimate) -> bool:
+    """Whether a difference's interval over seeds lies above 0."""
+    ends = shown_interval(estimate)
+    return ends is not None and ends[0] > 0
+
+
 def seeds_text(setting: Setting) -> str:
     """How many runs a setting rests on.
 

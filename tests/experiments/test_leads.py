@@ -1,0 +1,72 @@
+"""Which setting is called the most accurate, and when that is not decided: on the page and in report.md alike."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from pathlib import Path
+
+from experiments.findings.finding import find
+from experiments.findings.findings import Findings
+from experiments.findings.reader import ReaderFlags, reader_of
+from experiments.findings.reading import read_runs
+from experiments.findings.words import report_text
+from experiments.page.quality import Verdict, verdict
+from experiments.page.wording import facets
+from tests.experiments.run_folders import QUESTIONS, rows, write_run
+
+
+def found_of(tmp_path: Path, right: Mapping[str, Mapping[int, int]]) -> Findings:
+    """A run for each supervision and seed, with so many of 40 questions right."""
+    folders = [
+        write_run(
+            tmp_path / f"{supervision}{seed}",
+            rows([place < count for place in range(QUESTIONS)]),
+            supervision=supervision,
+            seed=seed,
+        )
+        for supervision, by_seed in right.items()
+        for seed, count in by_seed.items()
+    ]
+    read = read_runs(folders)
+    return find(read, reader_of(ReaderFlags(), read.runs))
+
+
+def seeds(*right: int) -> dict[int, int]:
+    return dict(enumerate(right))
+
+
+def the_verdict(found: Findings) -> Verdict:
+    (questions,) = found.question_sets
+    (facet,) = facets(questions)
+    return verdict(questions, facet)
+
+
+def in_short(found: Findings) -> Sequence[str]:
+    return [line for line in report_text(found).splitlines() if line.startswith("- Most accurate")]
+
+
+def test_the_best_of_all_is_better_than_each_other(tmp_path: Path) -> None:
+    found = found_of(tmp_path, {"answer": seeds(30, 31, 30), "short": seeds(20, 20, 21), "reasoning": seeds(9, 9, 10)})
+    assert the_verdict(found).decided
+    assert "Fixed(answer) is the most accurate" in the_verdict(found).sentence
+    assert "better than every other" in in_short(found)[0]
+
+
+def test_one_that_the_best_is_not_told_from_leaves_it_open_though_the_next_is_behind(tmp_path: Path) -> None:
+    found = found_of(tmp_path, {"answer": seeds(30, 31, 30), "short": seeds(25, 26, 24), "reasoning": seeds(6, 36, 9)})
+    assert not the_verdict(found).decided
+    assert "better than Fixed(reasoning) is not decided by this data" in the_verdict(found).sentence
+    assert "does not tell it from Fixed(supervision=reasoning)" in in_short(found)[0]
+
+
+def test_one_that_shares_no_seed_with_the_best_leaves_it_open(tmp_path: Path) -> None:
+    found = found_of(tmp_path, {"answer": seeds(30, 31), "short": seeds(20, 20), "reasoning": {7: 9}})
+    assert not the_verdict(found).decided
+    assert "shares no seed with Fixed(reasoning)" in the_verdict(found).sentence
+    assert "does not tell it from Fixed(supervision=reasoning)" in in_short(found)[0]
+
+
+def test_a_mean_over_other_seeds_is_no_lead_where_common_seeds_say_otherwise(tmp_path: Path) -> None:
+    found = found_of(tmp_path, {"answer": seeds(20, 20, 20, 40, 40, 40, 40, 40), "short": seeds(30, 31, 30)})
+    assert not the_verdict(found).decided
+    assert "the other way round" in the_verdict(found).sentence
