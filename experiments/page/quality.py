@@ -47,7 +47,7 @@ def verdict(questions: QuestionSet, facet: Facet) -> Verdict:
     if not ends and len(questions.settings) == 1 and overall.given_seeds is not None:
         interval = f"95% interval {range_text((overall.given_seeds.low, overall.given_seeds.high))} for this very run"
     name = called(best.policy) + (f" ({facet.label})" if facet.label else "")
-    asked = f"{questions.questions} {questions.split} questions"
+    asked = f"{best.scores[0].questions} {questions.split} questions"
     said = f"{percent(overall.value)} of {asked} right ({interval}, {seeds_text(best)})"
     if not others:
         return Verdict(sentence=f"{name}: {said}.", decided=False)
@@ -142,6 +142,7 @@ def _settings_table(questions: QuestionSet) -> Html:
         "90% have at most": [f"{each.scores[0].p90_output_tokens:.0f}" for each in questions.settings],
         "cut off": [share_text(each.scores[0].truncated) for each in questions.settings],
         "no answer": [_known(each.scores[0].unparsable, share_text) for each in questions.settings],
+        "ungraded": [str(each.scores[0].ungraded or "") for each in questions.settings],
         "seconds an answer": [_known(each.latency_seconds, "{:.3g}".format) for each in questions.settings],
         "MiB to serve": [
             _known(each.serving_bytes, lambda size: f"{size / 2**20:,.3g}") for each in questions.settings
@@ -162,10 +163,6 @@ def _settings_table(questions: QuestionSet) -> Html:
     sources = sorted({source_words(each.scores[0].accuracy) for each in questions.settings})
     said = f"Intervals of accuracy: {'; '.join(sources)}." if len(sources) < 3 else ""
     return joined([table(("setting", *known), rows, numeric_from=2), note(raw, said)])
-
-
-def _mebibytes(size_bytes: float) -> str:
-    return f"{size_bytes / 2**20:,.3g}"
 
 
 def _known(amount: float | None, spell: Callable[[float], str]) -> str:

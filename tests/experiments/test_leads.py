@@ -10,7 +10,7 @@ from experiments.findings.findings import Findings
 from experiments.findings.reader import ReaderFlags, reader_of
 from experiments.findings.reading import read_runs
 from experiments.findings.words import report_text
-from experiments.page.quality import Verdict, verdict
+from experiments.page.quality import Verdict, overall_section, verdict
 from experiments.page.wording import facets
 from tests.experiments.run_folders import QUESTIONS, rows, write_run
 
@@ -70,3 +70,17 @@ def test_a_mean_over_other_seeds_is_no_lead_where_common_seeds_say_otherwise(tmp
     found = found_of(tmp_path, {"answer": seeds(20, 20, 20, 40, 40, 40, 40, 40), "short": seeds(30, 31, 30)})
     assert not the_verdict(found).decided
     assert "the other way round" in the_verdict(found).sentence
+
+
+def test_a_verdict_counts_the_questions_that_were_graded(tmp_path: Path) -> None:
+    right = [None if place < 10 else place % 2 == 0 for place in range(QUESTIONS)]
+    read = read_runs([write_run(tmp_path / "a", rows(right))])
+    assert "50.0% of 30 test questions" in the_verdict(find(read, reader_of(ReaderFlags(), read.runs))).sentence
+
+
+def test_ungraded_answers_are_counted_beside_the_settings(tmp_path: Path) -> None:
+    right = [None if place < 7 else place % 2 == 0 for place in range(QUESTIONS)]
+    runs = [write_run(tmp_path / name, rows(right), supervision=name) for name in ("answer", "short")]
+    read = read_runs(runs)
+    (questions,) = find(read, reader_of(ReaderFlags(), read.runs)).question_sets
+    assert '<td class="n">7</td>' in overall_section(questions)
