@@ -21,7 +21,7 @@ class PairedAnswers:
     """
 
     seeds_R: tuple[int, ...]  # that both policies finished, ascending
-    ids_Q: tuple[str, ...]  # of the questions, in the order of the split
+    ids_Q: tuple[str, ...]  # of the questions that were graded in every run, in the order of the split
     first_RQ: Bools  # whether the first policy's student answered rightly
     second_RQ: Bools
 
@@ -36,9 +36,10 @@ def paired_answers(
         split: "dev" or "test".
 
     Raises:
-        ValueError: no seed was finished by both, the split was not answered, or the questions are not the same.
+        ValueError: no seed was finished by both, the split was not answered, the questions are not the same, or none
+            was graded in every run.
     """
-    found: dict[str, dict[int, dict[str, bool]]] = {first: {}, second: {}}
+    found: dict[str, dict[int, dict[str, bool | None]]] = {first: {}, second: {}}
     for row in read_rows(folder):
         where = (row["corpus"], row["student"], row["total_flops"])
         if where == (corpus, student, total_flops) and row["policy"] in found and "error" not in row:
@@ -54,6 +55,10 @@ def paired_answers(
         for seed in seeds:
             if answers[seed].keys() != set(ids):
                 raise ValueError(f"{folder}: {policy}, seed {seed}, was asked other questions of {split}")
+    runs = [answers[seed] for answers in found.values() for seed in seeds]
+    ids = tuple(name for name in ids if all(run[name] is not None for run in runs))
+    if not ids:
+        raise ValueError(f"{folder}: no question of {split} was graded in every run of {first} and {second}")
     first_RQ, second_RQ = (
         np.array([[found[policy][seed][name] for name in ids] for seed in seeds], dtype=bool)
         for policy in (first, second)
@@ -61,8 +66,8 @@ def paired_answers(
     return PairedAnswers(seeds_R=seeds, ids_Q=ids, first_RQ=first_RQ, second_RQ=second_RQ)
 
 
-def _correct_by_id(path: Path) -> dict[str, bool]:
-    """Whether each answer was right, by the id of its question, in the order of the file.
+def _correct_by_id(path: Path) -> dict[str, bool | None]:
+    """Whether each answer was right, None where ungraded, by the id of its question, in the order of the file.
 
     Raises:
         ValueError: there is no such file, or a question stands in it twice.
@@ -71,7 +76,7 @@ def _correct_by_id(path: Path) -> dict[str, bool]:
         raise ValueError(f"{path} is missing: the split was not answered, or the folder was cut down")
     with path.open(encoding="utf-8") as file:
         rows = [json.loads(line) for line in file]
-    correct = {str(row["id"]): bool(row["correct"]) for row in rows}
+    correct = {str(row["id"]): None if row["correct"] is None else bool(row["correct"]) for row in rows}
     if len(correct) != len(rows):
         raise ValueError(f"{path}: a question stands in it twice")
     return correct

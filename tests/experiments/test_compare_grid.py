@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import dataclasses
 import json
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from pathlib import Path
 
 import numpy as np
@@ -96,11 +96,12 @@ def test_what_cannot_be_run_is_refused_in_one_line(
     assert error.count("\n") == 1
 
 
-def _finished(record: ComparisonRecord, cell: Cell, config: RunConfig, *, correct: list[bool]) -> None:
+def _finished(record: ComparisonRecord, cell: Cell, config: RunConfig, *, correct: Sequence[bool | None]) -> None:
     """The folder of a run, as far as a comparison reads it."""
     folder = record.run_folder(cell)
     folder.mkdir(parents=True)
-    score = {"accuracy": np.mean(correct), "ci95": [0.0, 1.0], "n": len(correct), "mean_output_tokens": 1.0}
+    graded = [right for right in correct if right is not None]
+    score = {"accuracy": np.mean(graded), "ci95": [0.0, 1.0], "n": len(graded), "mean_output_tokens": 1.0}
     summary: Mapping[str, Json] = {
         "policy": policy_spec(config.policy),
         "dev": {**score, "truncated": 0.0, "by_task": {}, "by_kind": {}, "by_domain": {}},
@@ -183,3 +184,19 @@ def test_answers_are_aligned_by_question_and_seed(tmp_path: Path) -> None:
         paired_answers(tmp_path, "Adaptive", "Adaptive", **where, total_flops=6 * 10**12, split="test")
     with pytest.raises(ValueError, match="no seed"):
         paired_answers(tmp_path, "Adaptive", "Mixed", **where, total_flops=6 * 10**12, split="dev")
+
+
+def test_questions_that_were_ungraded_in_a_run_are_in_no_pair(tmp_path: Path) -> None:
+    grid = Grid(policies="Adaptive,Fixed(supervision=answer)", seeds="0")
+    cells = grid_cells(grid, SETTINGS)
+    record = _record(tmp_path, grid)
+    where = {"corpus": "procedural", "student": "tiny"}
+    for cell, config in cells.items():
+        correct = [True, None, False] if cell.policy == "Adaptive" else [None, True, True]
+        _finished(record, cell, config, correct=correct)
+        record.finish(cell)
+    paired = paired_answers(
+        tmp_path, "Adaptive", "Fixed(supervision=answer)", **where, total_flops=6 * 10**12, split="dev"
+    )
+    assert paired.ids_Q == ("q2",)
+    assert (paired.first_RQ.tolist(), paired.second_RQ.tolist()) == ([[False]], [[True]])
