@@ -12,7 +12,7 @@ from pathlib import Path
 
 import yaml
 
-from controller.record import IDENTITY, RunRecord, read_run
+from controller.record import IDENTITY, STAGES, RunRecord, read_run
 from experiments.comparison.grid import policy_label, read_policy
 from experiments.comparison.record import COMPARISON, RUNS, read_rows
 from experiments.findings.findings import Answer, FinishedRun, LeftOut, RunsRead
@@ -85,6 +85,11 @@ def _finished(folder: Path, record: RunRecord, data: Mapping[str, object]) -> Fi
         raise ValueError("its summary.json has no scores")
     split, scores = summary.final
     answers = _read_answers(folder / f"{split}.jsonl")
+    stages = data.get("stages", len(record.results))  # early summaries do not tell
+    if stages != len(record.results):
+        raise ValueError(
+            f"{STAGES} has {len(record.results)} whole stages of {stages}: it was cut, or is another run's"
+        )
     expected = scores.overall.n + scores.overall.ungraded
     if len(answers) != expected:
         raise ValueError(f"{split}.jsonl has {len(answers)} whole lines of {expected}: it was cut, or is another run's")

@@ -24,6 +24,7 @@ from experiments.findings.reader import ReaderFlags, reader_of
 from experiments.findings.reading import read_runs
 from experiments.findings.words import report_text
 from experiments.findings.writing import csv_text, write_findings
+from tests.experiments.recorded import add_stages
 from tests.experiments.run_folders import QUESTIONS, rows, write_run
 
 
@@ -127,6 +128,20 @@ def test_folders_that_cannot_be_read_are_named_and_the_rest_stays(tmp_path: Path
     assert not any("\n" in reason for reason in reasons.values())
     assert [run.folder for setting in one_set(found).settings for run in setting.runs] == [good]
     assert all(name in report_text(found) for name in reasons)
+
+
+def test_a_finished_run_whose_stages_were_cut_is_left_out(tmp_path: Path) -> None:
+    good, cut = (
+        write_run(tmp_path / name, rows(share_right(10)), seed=seed, summary={"stages": 3})
+        for seed, name in enumerate(("good", "cut"))
+    )
+    for folder in (good, cut):
+        add_stages(folder, 3)
+    whole = (cut / "stages.jsonl").read_text()
+    (cut / "stages.jsonl").write_text(whole[: len(whole) * 2 // 3])
+    (left,) = findings(good, cut).left_out
+    assert left.folder == cut
+    assert "2 whole stages of 3" in left.reason or "1 whole stages of 3" in left.reason
 
 
 def test_a_run_without_scores_is_unfinished(tmp_path: Path) -> None:
