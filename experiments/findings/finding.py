@@ -107,7 +107,7 @@ def _question_set(runs: Sequence[FinishedRun], reader: Reader, left_out: list[Le
         fits=_fits(settings),
         costs=find_costs(priced, reader),
         decisions=find_decisions(priced, groups, reader),
-        notes=(*notes, *unpriced),
+        notes=(*notes, *_versions_notes(settings), *unpriced),
     )
 
 
@@ -270,6 +270,18 @@ def _seeds_note(settings: Sequence[Setting], seeds: Sequence[int]) -> str:
     return (
         f"Settings were not run under the same seeds ({have}). Pairs are compared under those that both have; {shared}."
     )
+
+
+def _versions_notes(settings: Sequence[Setting]) -> list[str]:
+    """That runs were made with other versions of a library than each other: part of a difference may be theirs."""
+    found: dict[str, dict[str, None]] = {}
+    for run in (run for setting in settings for run in setting.runs):
+        versions = run.record.identity.get("versions")
+        for library, version in (versions if isinstance(versions, dict) else {}).items():
+            found.setdefault(library, {})[str(version)] = None
+    differing = [f"{library} {' and '.join(versions)}" for library, versions in found.items() if len(versions) > 1]
+    told = f"Runs were made with different versions ({'; '.join(differing)}): differences may be due to these."
+    return [told] if differing else []
 
 
 def _list(seeds: Sequence[int]) -> str:

@@ -144,6 +144,16 @@ def test_a_finished_run_whose_stages_were_cut_is_left_out(tmp_path: Path) -> Non
     assert "2 whole stages of 3" in left.reason or "1 whole stages of 3" in left.reason
 
 
+def test_other_library_versions_are_noted(tmp_path: Path) -> None:
+    folders = [write_run(tmp_path / f"{seed}", rows(share_right(10 + seed)), seed=seed) for seed in range(2)]
+    for folder, version in zip(folders, ("2.1", "2.2"), strict=True):
+        identity = json.loads((folder / "identity.json").read_text())
+        (folder / "identity.json").write_text(json.dumps({**identity, "versions": {"torch": version, "numpy": "2.4"}}))
+    (note,) = one_set(findings(*folders)).notes
+    assert "torch 2.1 and 2.2" in note and "numpy" not in note
+    assert one_set(findings(folders[0])).notes == ()
+
+
 def test_a_run_without_scores_is_unfinished(tmp_path: Path) -> None:
     begun = write_run(tmp_path / "begun", rows(share_right(10)))
     (begun / "summary.json").unlink()
