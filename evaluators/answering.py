@@ -15,6 +15,7 @@ import numpy as np
 
 from curricula.types import Bools, Floats, Ints
 from evaluators.accuracy import wilson
+from evaluators.resampling import ENOUGH_SEEDS
 from trainers.pricing.flops import ModelShape, generate_flops
 
 NORMAL_975 = 1.959963984540054
@@ -92,11 +93,15 @@ def answering_from_questions(
     seed: int,
     draws: int = 2000,
 ) -> Answering:
-    """Draws by a two-level bootstrap: runs and questions, both with replacement. FLOPs are exact for every question.
+    """Draws over runs and questions, these with replacement. FLOPs are exact for every question.
+
+    From ENOUGH_SEEDS runs on these are redrawn too: a two-level bootstrap. Of fewer, a bootstrap shows too small a
+    spread (of two runs, their own range), so a mean over runs is drawn from the t distribution with runs - 1 degrees
+    of freedom around it, and kept between the least and the greatest value measured. One run has no spread of its own.
 
     The same seed and numbers of runs and questions draw the same ones, so that students measured on the same questions
     are compared pair by pair. Where all answers are right, or all wrong, a bootstrap knows no other outcome: accuracies
-    are then drawn from Wilson's interval for one run's questions. Under five runs the interval over runs is too narrow.
+    are then drawn from Wilson's interval for one run's questions.
 
     Args:
         shape: of the student; None where answers are paid by the token, and their FLOPs nobody's concern.
@@ -120,9 +125,9 @@ def answering_from_questions(
     means = [columns.mean(axis=(1, 2))]
     for _ in range(draws):
         times_Q = np.bincount(question_rng.integers(questions, size=questions), minlength=questions)
-        times_K = np.bincount(run_rng.integers(runs, size=runs), minlength=runs)
-        means.append(np.einsum("ckq,k,q->c", columns, times_K, times_Q) / (runs * questions))
-    accuracy_D, prompt_D, output_D, flops_D, second_flops_D = np.stack(means, axis=1)
+        means.append(np.einsum("ckq,k,q->c", columns, _run_weights(runs, run_rng), times_Q) / (runs * questions))
+    drawn = np.clip(means, columns.min(axis=(1, 2)), columns.max(axis=(1, 2)))
+    accuracy_D, prompt_D, output_D, flops_D, second_flops_D = drawn.T
     if accuracy_D[0] in (0.0, 1.0):
         right = round(float(accuracy_D[0]) * questions)
         measured = Figure(value=float(accuracy_D[0]), ci95=wilson(right, questions))
@@ -134,6 +139,18 @@ def answering_from_questions(
         flops_D=flops_D,
         second_flops_D=second_flops_D,
     )
+
+
+def _run_weights(runs: int, rng: np.random.Generator) -> Floats:
+    """Weights (K,) of runs in one draw, of mean 1: how often each was redrawn, or, of few, such that the weighted mean
+    of any values is their mean plus t times its standard error."""
+    if runs >= ENOUGH_SEEDS:
+        return np.bincount(rng.integers(runs, size=runs), minlength=runs).astype(np.float64)
+    if runs == 1:
+        return np.ones(1)
+    z_K = rng.standard_normal(runs)
+    scale = math.sqrt(rng.chisquare(runs - 1) / (runs - 1))
+    return 1 + math.sqrt(runs / (runs - 1)) * (z_K - z_K.mean()) / scale
 
 
 def answering_from_figures(

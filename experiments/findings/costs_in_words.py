@@ -6,7 +6,6 @@ import math
 from collections.abc import Iterable
 
 from evaluators.ownership import BreakEven, Terms
-from evaluators.resampling import ENOUGH_SEEDS
 from evaluators.sentences import count_text, price_unit
 from evaluators.serving import Hardware, Once, Retries
 from experiments.findings.findings import Costs, QuestionSet
@@ -40,14 +39,12 @@ def costs_in_words(each: QuestionSet) -> list[str]:
         *("setting", "teacher", "compression", "selection", "training"),
         *(f"over {count_text(volume)} queries" for volume in costs.volumes),
     )
-    several = sum(len(setting.runs) for setting in each.settings) > len(each.settings)
     return [
         terms_text(costs.terms),
         f"What making a student took, in {making_unit}, and then what a {unit} costs in dollars, making included, by "
         "the number of queries it is ever asked:",
         table(header, rows),
-        f"These ranges redraw questions{' and runs' if several else ''}; with fewer than {ENOUGH_SEEDS} runs of a "
-        "setting they are narrower than they should be.",
+        "These ranges redraw questions and runs; those of one run are about its questions alone.",
         "From how many queries on is one cheaper than another, by the right answer?",
         table(
             ("setting", "against", "is cheaper"),

@@ -6,6 +6,7 @@ import math
 
 import numpy as np
 import pytest
+from scipy.special import stdtrit
 
 from evaluators.answering import Answering, Figure, answering_from_figures, answering_from_questions, interval95
 from trainers.pricing.flops import ModelShape, generate_flops
@@ -66,3 +67,20 @@ def test_stated_intervals_come_back() -> None:
     assert np.median(drawn.accuracy_D) == pytest.approx(0.9, abs=0.003)
     assert np.corrcoef(drawn.accuracy_D, drawn.output_tokens_D)[0, 1] == pytest.approx(0, abs=0.03)
     assert (np.diff(drawn.flops_D[np.argsort(drawn.output_tokens_D)]) >= 0).all()
+
+
+@pytest.mark.parametrize("runs", [2, 3, 4])
+def test_few_runs_are_as_far_apart_as_t_over_seeds_says(runs: int) -> None:
+    """Seeds that answer every question alike, so that questions add no spread of their own to speak of."""
+    right_K = [0.4, 0.5, 0.45, 0.55][:runs]
+    questions = 4000
+    correct_KQ = np.array([np.arange(questions) % 20 < 20 * right for right in right_K])
+    ones = np.ones((runs, questions), dtype=np.int32)
+    output_KQ = np.array([ones[0] * (10 + place) for place in range(runs)], dtype=np.int32)
+    drawn = answering_from_questions(
+        SHAPE, correct_KQ=correct_KQ, output_tokens_KQ=output_KQ, prompt_tokens_Q=ones[0], seed=0, draws=4000
+    )
+    half = stdtrit(runs - 1, 0.975) * np.std(right_K, ddof=1) / math.sqrt(runs)
+    expected = (max(0.0, np.mean(right_K) - half), min(1.0, np.mean(right_K) + half))
+    assert interval95(drawn.accuracy_D) == pytest.approx(expected, abs=0.06 * half + 0.01)
+    assert drawn.output_tokens_D.min() >= 10 and drawn.output_tokens_D.max() <= 9 + runs
