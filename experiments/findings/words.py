@@ -7,15 +7,17 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 
+from evaluators.decision import Cell
 from evaluators.resampling import Estimate
 from evaluators.saturating import SaturatingFit
-from evaluators.sentences import count_text
+from evaluators.sentences import count_text, price_unit
 from experiments.findings.costing import ALL
 from experiments.findings.costs_in_words import costs_in_words, frontiers_in_words
 from experiments.findings.findings import Findings, QuestionSet, Setting
 from experiments.findings.markdown import (
     escaped,
     estimate_text,
+    money_text,
     percent_text,
     points_text,
     source_text,
@@ -89,11 +91,24 @@ def _in_short(each: QuestionSet) -> str:
         lines.append(f"Most accurate of {student} at {budget}: {first.name}, {right} right{told}.")
     for cell in each.decisions.cells if each.decisions else ():
         if cell.task_group == ALL:
-            choice = cell.choice or f"not decided between {', '.join(cell.open)}"
-            choice = choice if cell.verdict in ("decided", "tied", "too little data") else f"nothing ({cell.verdict})"
+            choice = _choice(cell)
             where = f"{cell.student}, {flops_text(cell.budget_flops)} FLOPs, {count_text(cell.queries)} queries"
             lines.append(f"To choose for {where}: {choice}.")
     return "\n".join(f"- {escaped(line)}" for line in lines)
+
+
+def _choice(cell: Cell) -> str:
+    match cell.verdict:
+        case "decided":
+            cost = cell.evidence[0].dollars_per_correct
+            times, unit = price_unit([cost.value or 0.0])
+            return f"{cell.choice}, at {money_text(cost, times)} dollars per {unit}"
+        case "tied" | "too little data":
+            return f"not decided between {', '.join(cell.open)}"
+        case "no rival":
+            return f"nothing to compare with {cell.open[0]}"
+        case _:
+            return f"nothing ({cell.verdict})"
 
 
 def _accuracy_table(settings: Sequence[Setting]) -> str:

@@ -40,7 +40,8 @@ def decision_section(questions: QuestionSet) -> Html:
         of_row = list(cells)
         by_volume = {cell.queries: cell for cell in of_row}
         place = [f"{student}, {flops_text(budget)} FLOPs"] if len(students) > 1 else []
-        chips = [_chip(by_volume[volume], slots) if volume in by_volume else "" for volume in volumes]
+        unit = _unit(of_row)
+        chips = [_chip(by_volume[volume], slots, unit) if volume in by_volume else "" for volume in volumes]
         rows.append([group, *place, *chips])
         title = ", ".join([group, *place])
         sentences = tag("ul", *(tag("li", said[cell]) for cell in of_row), class_="sentences")
@@ -65,30 +66,43 @@ def choices(questions: QuestionSet) -> list[str]:
     for (_, student, budget), cells in groupby(first, key=_row_key):
         of_row = list(cells)
         parts = []
-        for verdict, same in groupby(of_row, key=lambda cell: (cell.verdict, cell.choice, cell.open)):
+        times, unit = _unit(of_row)
+        for (verdict, choice, _), alike in groupby(of_row, key=lambda c: (c.verdict, c.choice, frozenset(c.open))):
+            same = list(alike)
             volumes = " and ".join(count_text(cell.queries) for cell in same)
-            words = f"choose {called(verdict[1])}" if verdict[1] else _WORDS[verdict[0]]
-            between = (
-                f" between {' and '.join(map(called, verdict[2]))}" if verdict[0] in ("tied", "too little data") else ""
-            )
-            parts.append(f"over {volumes} queries {words}{between}")
+            words, open_ = _WORDS.get(verdict, ""), [called(name) for name in same[0].open]
+            if choice is not None:
+                prices = " and ".join(money(cell.evidence[0].dollars_per_correct, times) for cell in same)
+                words = f"choose {called(choice)}, at {prices} per {unit}"
+            elif verdict == "no rival":
+                words += f" {open_[0]}"
+            elif verdict in ("tied", "too little data"):
+                words += f" between {', '.join(open_[:-1])} and {open_[-1]}"
+            parts.append(f"over {volumes} queries {words}")
         several = len({_row_key(cell) for cell in first}) > 1
         said.append(f"{what}{f' ({student}, {flops_text(budget)} FLOPs)' if several else ''}: {'; '.join(parts)}.")
     return said
+
+
+def _unit(cells: Sequence[Cell]) -> tuple[float, str]:
+    """How many right answers are priced at once in these cells, and in words."""
+    prices = [each.dollars_per_correct.value for cell in cells for each in cell.evidence]
+    return price_unit([price for price in prices if price])
 
 
 def _row_key(cell: Cell) -> tuple[str, str, int]:
     return cell.task_group, cell.student, cell.budget_flops
 
 
-def _chip(cell: Cell, slots: dict[str, int]) -> Html:
-    """A cell of the matrix: what to choose, or why nothing is chosen, and what is still open."""
+def _chip(cell: Cell, slots: dict[str, int], unit: tuple[float, str]) -> Html:
+    """A cell of the matrix: what to choose and what it costs, or why nothing is chosen, and what is still open."""
     if cell.choice is not None:
         best = cell.evidence[0]
-        cost = money(best.criterion) if cell.criterion == "dollars_per_correct" else percent(best.right.value or 0.0)
-        tip = f"{called(cell.choice)}\n{percent(best.right.value or 0.0)} right {range_text(best.right.ci95)}\n{cost}"
+        right = f"{percent(best.right.value or 0.0)} right"
+        tip = f"{called(cell.choice)}\n{right} {range_text(best.right.ci95)}"
+        cost = f"{money(best.dollars_per_correct, unit[0])} per {unit[1]}"
         name = tag("b", called(cell.choice), class_=f"chip c{slots.get(cell.choice, 0) % COLOURS}")
-        return tag("span", name, tag("small", f"{percent(best.right.value or 0.0)} right"), data_tip=tip, tabindex="0")
+        return tag("span", name, tag("small", f"{right}; {cost}"), data_tip=f"{tip}\n{cost}", tabindex="0")
     between = ", or ".join(map(called, cell.open)) if cell.verdict in ("tied", "too little data", "no rival") else ""
     return tag("span", tag("i", _WORDS[cell.verdict]), tag("small", between))
 
@@ -115,10 +129,7 @@ def _limits(limits: Limits) -> str:
 
 
 def _evidence(cells: Sequence[Cell]) -> Html:
-    prices = [
-        each.dollars_per_correct.value for cell in cells for each in cell.evidence if each.dollars_per_correct.value
-    ]
-    times, unit = price_unit(prices)
+    times, unit = _unit(cells)
     header = ("supervision", "queries", f"per {unit} [95%]", "right [95%]", "output tokens", "questions", "runs")
     rows = [
         (

@@ -5,22 +5,25 @@ from __future__ import annotations
 from collections.abc import Mapping, Sequence
 from pathlib import Path
 
+from evaluators.sentences import price_unit
 from experiments.findings.finding import find
 from experiments.findings.findings import Findings
+from experiments.findings.markdown import money_text
 from experiments.findings.reader import ReaderFlags, reader_of
 from experiments.findings.reading import read_runs
 from experiments.findings.words import report_text
+from experiments.page.decision import choices
 from experiments.page.quality import Verdict, overall_section, verdict
-from experiments.page.wording import facets
+from experiments.page.wording import facets, money
 from tests.experiments.run_folders import QUESTIONS, rows, write_run
 
 
-def found_of(tmp_path: Path, right: Mapping[str, Mapping[int, int]]) -> Findings:
-    """A run for each supervision and seed, with so many of 40 questions right."""
+def found_of(tmp_path: Path, right: Mapping[str, Mapping[int, int]], flags: ReaderFlags | None = None) -> Findings:
+    """A run for each supervision and seed, with so many of 40 questions right; `reasoning` thinks."""
     folders = [
         write_run(
             tmp_path / f"{supervision}{seed}",
-            rows([place < count for place in range(QUESTIONS)]),
+            rows([place < count for place in range(QUESTIONS)], thinks=supervision == "reasoning"),
             supervision=supervision,
             seed=seed,
         )
@@ -28,7 +31,7 @@ def found_of(tmp_path: Path, right: Mapping[str, Mapping[int, int]]) -> Findings
         for seed, count in by_seed.items()
     ]
     read = read_runs(folders)
-    return find(read, reader_of(ReaderFlags(), read.runs))
+    return find(read, reader_of(flags or ReaderFlags(), read.runs))
 
 
 def seeds(*right: int) -> dict[int, int]:
@@ -41,8 +44,8 @@ def the_verdict(found: Findings) -> Verdict:
     return verdict(questions, facet)
 
 
-def in_short(found: Findings) -> Sequence[str]:
-    return [line for line in report_text(found).splitlines() if line.startswith("- Most accurate")]
+def in_short(found: Findings, start: str = "Most accurate") -> Sequence[str]:
+    return [line for line in report_text(found).splitlines() if line.startswith(f"- {start}")]
 
 
 def test_the_best_of_all_is_better_than_each_other(tmp_path: Path) -> None:
@@ -84,3 +87,22 @@ def test_ungraded_answers_are_counted_beside_the_settings(tmp_path: Path) -> Non
     read = read_runs(runs)
     (questions,) = find(read, reader_of(ReaderFlags(), read.runs)).question_sets
     assert '<td class="n">7</td>' in overall_section(questions)
+
+
+def test_a_choice_is_told_with_its_price_and_its_interval(tmp_path: Path) -> None:
+    found = found_of(tmp_path, {"answer": seeds(38, 38, 39), "short": seeds(5, 5, 6)})
+    (questions,) = found.question_sets
+    assert questions.costs is not None
+    cost = questions.costs.owned["Fixed(supervision=answer)"][-1].dollars_per_correct
+    (said,) = choices(questions)
+    times, unit = price_unit([cost.value or 0.0])
+    assert "choose Fixed(answer), at " in said and f"{money(cost, times)} per {unit}" in said
+    assert f"{money_text(cost, times)} dollars per {unit}." in in_short(found, "To choose")[-1].replace("\\", "")
+
+
+def test_what_alone_keeps_within_the_limits_is_named(tmp_path: Path) -> None:
+    right = {"answer": seeds(30, 31), "reasoning": seeds(20, 21)}
+    found = found_of(tmp_path, right, ReaderFlags(visible_reasoning=True))
+    (said,) = choices(found.question_sets[0])
+    assert said.endswith("queries nothing to compare with Fixed(reasoning).")
+    assert "nothing to compare with Fixed(supervision=reasoning)" in in_short(found, "To choose")[0]
