@@ -86,6 +86,7 @@ class Student:
     name: str  # as it was asked for
     model: PreTrainedModel  # fp32, on the CPU, in training mode, SDPA attention
     tokenizer: PreTrainedTokenizerBase  # has an end token and a pad token, which may be the same
+    folder: Path | None = None  # that holds the weights; None where they were made here
 
     @property
     def end_id(self) -> int:
@@ -98,7 +99,7 @@ class Student:
         return cast(int, self.tokenizer.pad_token_id)
 
 
-def load_student(name: str, *, seed: int, cache_dir: Path) -> Student:
+def load_student(name: str, *, seed: int, cache_dir: Path, weights: bool = True) -> Student:
     """Make or load a student.
 
     A tiny one has the same weights, bit for bit, for the same seed, and leaves the global random state as it was. A
@@ -108,15 +109,14 @@ def load_student(name: str, *, seed: int, cache_dir: Path) -> Student:
         name: one of `STUDENTS`, a folder, a hub id or a .gguf file.
         seed: of a tiny student's weights; the others ignore it.
         cache_dir: where converted GGUF files are kept. Models of the hub stay in the Hugging Face cache.
+        weights: whether those in a folder are read; without, the model is on the meta device, all sizes and no numbers.
 
     Raises:
         ValueError: there is no such student, or it cannot be loaded as a causal language model in fp32.
     """
     if name in _TINY_SIZES:
         return _tiny(name, seed)
-    if _is_gguf(name):
-        return _from_folder(name, _converted(name, cache_dir))
-    return _from_folder(name, _model_folder(name))
+    return _from_folder(name, _converted(name, cache_dir) if _is_gguf(name) else _model_folder(name), weights)
 
 
 def student_identity(name: str, seed: int, cache_dir: Path) -> str:
@@ -166,9 +166,9 @@ def _tiny(name: str, seed: int) -> Student:
     return Student(name=name, model=model.train(), tokenizer=tokenizer)
 
 
-def _from_folder(name: str, folder: Path) -> Student:
+def _from_folder(name: str, folder: Path, weights: bool) -> Student:
     try:
-        model = _whole_model(folder)
+        model = _whole_model(folder, device=None if weights else "meta")
         tokenizer = AutoTokenizer.from_pretrained(folder, local_files_only=True)
     except (OSError, ValueError, SafetensorError) as error:
         raise ValueError(f"student {name!r} cannot be loaded: {_first_line(error)}") from None
@@ -182,15 +182,16 @@ def _from_folder(name: str, folder: Path) -> Student:
         raise ValueError(
             f"student {name!r}: its tokenizer has {len(tokenizer)} tokens, its model embeds {embedding.num_embeddings}"
         )
-    return Student(name=name, model=model.train(), tokenizer=tokenizer)
+    return Student(name=name, model=model.train(), tokenizer=tokenizer, folder=folder)
 
 
-def _whole_model(folder: Path, gguf_file: str | None = None) -> PreTrainedModel:
+def _whole_model(folder: Path, gguf_file: str | None = None, device: str | None = None) -> PreTrainedModel:
     loaded = AutoModelForCausalLM.from_pretrained(
         folder,
         gguf_file=gguf_file,
         quantization_config=None if gguf_file is None else GgufConfig(dequantize=True),
         dtype=torch.float32,
+        device_map=device,
         attn_implementation="sdpa",
         use_safetensors=True,
         local_files_only=True,

@@ -2,10 +2,14 @@
 
 from __future__ import annotations
 
+import functools
+import multiprocessing
 import os
 from collections import deque
 from collections.abc import Iterator, Sequence
+from concurrent.futures import ProcessPoolExecutor
 from dataclasses import dataclass
+from importlib.util import find_spec
 from typing import TYPE_CHECKING, TypeVar
 
 import ray
@@ -99,6 +103,22 @@ class ActorTeacher:
     def close(self) -> None:
         """End the process."""
         ray.kill(self.actor)
+
+
+@functools.cache
+def vllm_fits() -> bool:
+    """Whether vLLM is installed on this machine and has a GPU to run on."""
+    if find_spec("vllm") is None:
+        return False
+    # Asked of a process of its own: only torch can tell, which the driver does without.
+    with ProcessPoolExecutor(1, mp_context=multiprocessing.get_context("spawn")) as aside:
+        return aside.submit(_device).result() == "cuda"
+
+
+def _device() -> str:
+    from trainers.process import default_device
+
+    return default_device()
 
 
 def open_local(settings: LocalModel) -> ActorTeacher:

@@ -10,10 +10,11 @@ from typing import Literal
 
 from controller.config import Json, user_cache
 from controller.traces.pairing import SIDES, PairingPlan, Side
+from controller.traces.teachers import vllm_fits
 from controller.traces.teaching import TeachingConfig
 from curricula.types import SPLITS, Split
-from experiments.command_line import nearest
-from trainers.teachers.sampling import LocalModel, Sampling
+from experiments.command_line import TINY_STUDENTS, nearest
+from trainers.teachers.sampling import BATCH_ROWS, Engine, LocalModel, Sampling
 from trainers.teachers.server_teacher import ServerTeacher
 
 _NOT_WHAT = frozenset(
@@ -62,7 +63,8 @@ class Options:
     backoff_seconds: float = 1.0  # before the second attempt; doubled before each further one
     longest_wait_seconds: float = 120.0  # between two attempts, also where the server asks for more
     patience: int = 8  # requests that may fail in a row before all is given up
-    batch_rows: int = 32  # of a local model: completions written side by side
+    engine: Literal["auto", "own", "vllm"] = "auto"  # of a local model; auto: vLLM where installed and a GPU is there
+    batch_rows: int | None = None  # of a local model: completions asked for at once; 32, or 1,024 of vLLM, where null
     threads: int = 1  # of a local model
     cache_dir: str | None = None  # where converted local models are kept
     dry_run: bool = False  # print what it may take, and stop
@@ -161,11 +163,20 @@ def server_teacher(options: Options, name: str) -> ServerTeacher:
 def local_model(options: Options, name: str) -> LocalModel:
     """The local model that the flags name."""
     assert options.local is not None
+    engine = _engine(options.engine, options.local)
     return LocalModel(
         name=name,
         model=options.local,
         cache_dir=Path(options.cache_dir) if options.cache_dir else user_cache(),
         sampling=_sampling(options),
-        batch_rows=options.batch_rows,
+        engine=engine,
+        batch_rows=BATCH_ROWS[engine] if options.batch_rows is None else options.batch_rows,
         threads=options.threads,
     )
+
+
+def _engine(asked: Literal["auto", "own", "vllm"], model: str) -> Engine:
+    """Who writes: vLLM where it is installed, a GPU is there, and the model's weights lie in files."""
+    if asked != "auto":
+        return asked
+    return "vllm" if model not in TINY_STUDENTS and vllm_fits() else "own"

@@ -1,9 +1,9 @@
 """A teacher on this machine: a Hugging Face model that writes completions in batches, greedily or sampled.
 
-    requests --by length--> batches --rows that have ended leave--> tokens --take_apart--> Completion | Refusal
+    requests --by length--> batches --our own loop, or vLLM--> tokens --take_apart--> Completion | Refusal
 
-A sampled token is the likeliest after Gumbel noise [1] of the request's own random numbers, so that what a request
-gives does not depend on which others it is batched with, but for the rounding of sums.
+In our own loop a sampled token is the likeliest after Gumbel noise [1] of the request's own random numbers, so that
+what a request gives does not depend on which others it is batched with, but for the rounding of sums.
 
 [1] E. J. Gumbel, Statistical Theory of Extreme Values, 1954: argmax(log p + Gumbel noise) is a draw from p.
 """
@@ -11,6 +11,7 @@ gives does not depend on which others it is batched with, but for the rounding o
 from __future__ import annotations
 
 from collections.abc import Iterator, Mapping, Sequence
+from functools import cached_property
 
 import numpy as np
 import torch
@@ -23,11 +24,12 @@ from trainers.decoding.writing import write
 from trainers.measuring import generation_ceiling_flops, prompt_batches
 from trainers.positions import stated_positions
 from trainers.pricing.shape import model_shape
-from trainers.process import default_device
+from trainers.process import default_device, default_precision
 from trainers.student import load_student
 from trainers.teachers.replies import Reply, take_apart
 from trainers.teachers.sampling import LocalModel, Sampling
 from trainers.teachers.teacher import Completion, Refusal, Request
+from trainers.teachers.vllm_engine import Vllm, require_vllm, start_vllm, write_with_vllm
 
 PROMPT_TOO_LONG = "prompt too long for the model"
 DEFAULT_POSITIONS = 1024
@@ -58,6 +60,8 @@ class Draw:
 class LocalTeacher:
     """A model that was loaded to teach. FLOPs are those of trainers.pricing.flops for its shape, padding counted.
 
+    Where vLLM writes, it is started when the first request is to be answered, and alone holds the weights.
+
     Example:
         LocalTeacher(LocalModel(name="t", model="runs/x/student", cache_dir=Path("cache")))
     """
@@ -66,12 +70,23 @@ class LocalTeacher:
         """Load it.
 
         Raises:
-            ValueError: there is no such model, its FLOPs cannot be told, or its tokenizer loses the think tags.
+            ValueError: there is no such model, its FLOPs cannot be told, its tokenizer loses the think tags, or vLLM
+                is to write and is not installed or has no folder to load.
         """
-        student = load_student(settings.model, seed=settings.sampling.seed, cache_dir=settings.cache_dir)
+        ours = settings.engine == "own"
+        if not ours:
+            require_vllm()
+        student = load_student(settings.model, seed=settings.sampling.seed, cache_dir=settings.cache_dir, weights=ours)
+        if not ours and student.folder is None:
+            raise ValueError(
+                f"teacher {settings.model!r} is made from a seed, and vLLM loads weights from a folder; --engine own "
+                "writes with it"
+            )
+        self._vllm_folder = None if ours else student.folder
         self.settings, self.tokenizer, self.pad_id = settings, student.tokenizer, student.pad_id
         self.model, self.shape = student.model.eval(), model_shape(student.model)
-        self.model.to(default_device())  # pyright: ignore[reportArgumentType] the stub takes the device for self
+        if ours:
+            self.model.to(default_device())  # pyright: ignore[reportArgumentType] the stub takes the device for self
         self._check_tags()
         ends = self.model.generation_config.eos_token_id if self.model.generation_config is not None else None
         # Models tuned to chat often end a turn with another token than a text.
@@ -129,27 +144,40 @@ class LocalTeacher:
         """Answer every request once, each with its index: batch by batch, those of a batch as they end."""
         prompts = self.prompt_tokens(requests)
         lengths_Q = np.array([len(ids) for ids in prompts], dtype=np.int64)
+        positions = self.positions if self._vllm is None else min(self.positions, self._vllm.positions)
         for batch_Q in prompt_batches(lengths_Q, batch_rows=self.settings.batch_rows):
             rows: list[Row] = []
             for index in batch_Q.tolist():
-                most_tokens = min(self.settings.sampling.max_tokens, self.positions - len(prompts[index]))
+                most_tokens = min(self.settings.sampling.max_tokens, positions - len(prompts[index]))
                 if most_tokens < 1:
                     yield index, Refusal(reason=PROMPT_TOO_LONG)
                     continue
                 rows.append(Row(index=index, prompt=prompts[index], most_tokens=most_tokens))
-            for row in write(self.model, rows, self._terms(requests, rows)):
+            for row in self._write(requests, rows):
                 yield row.index, self._settle(row)
 
-    def _terms(self, requests: Sequence[Request], rows: Sequence[Row]) -> Terms:
+    @cached_property
+    def _vllm(self) -> Vllm | None:
+        """The engine, where one writes."""
+        return None if self._vllm_folder is None else start_vllm(self._vllm_folder, precision=default_precision())
+
+    def _write(self, requests: Sequence[Request], rows: Sequence[Row]) -> Iterator[Row]:
+        """Write the rows of some requests."""
         sampling = self.settings.sampling
-        noise_of = {row.index: torch.Generator().manual_seed(sampling.seed_of(requests[row.index])) for row in rows}
-        return Terms(
+        seed_of = {row.index: sampling.seed_of(requests[row.index]) for row in rows}
+        if self._vllm is not None:
+            return write_with_vllm(
+                self._vllm, rows, sampling=sampling, seed_of=seed_of, shape=self.shape, end_ids=self.end_ids
+            )
+        noise_of = {index: torch.Generator().manual_seed(seed) for index, seed in seed_of.items()}
+        terms = Terms(
             shape=self.shape,
             end_ids=frozenset(self.end_ids),
             pad_id=self.pad_id,
             choose=Draw(sampling, noise_of) if sampling.temperature > 0 else greedy,
             reading_tokens=READING_TOKENS,
         )
+        return write(self.model, rows, terms)
 
     def _settle(self, row: Row) -> Completion | Refusal:
         """What a row gives, charged."""

@@ -3,10 +3,18 @@
 from __future__ import annotations
 
 import hashlib
+from collections.abc import Mapping
 from dataclasses import dataclass, field
 from pathlib import Path
+from typing import Literal
 
 from trainers.teachers.teacher import Request
+
+Engine = Literal["own", "vllm"]
+"""Who writes a local teacher's completions: our own loop (trainers/decoding/), or vLLM."""
+BATCH_ROWS: Mapping[Engine, int] = {"own": 32, "vllm": 1024}
+"""Completions asked for at once where nothing is said. vLLM lets its own number of rows in, as there is room, and is
+idle for nobody but the last of a batch; what it is at is lost in a kill."""
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -50,7 +58,8 @@ class LocalModel:
     model: str  # a folder, a hub id, a .gguf file or a tiny student, as trainers.student takes it
     cache_dir: Path  # where converted GGUF files are kept
     sampling: Sampling = field(default_factory=Sampling)
-    batch_rows: int = 32  # completions written side by side
+    engine: Engine = "own"
+    batch_rows: int = BATCH_ROWS["own"]  # completions asked for at once; our own loop writes them side by side
     threads: int = 1
 
     def __post_init__(self) -> None:
