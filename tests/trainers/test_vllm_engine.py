@@ -21,7 +21,7 @@ from trainers.student import Student, load_student
 from trainers.teachers import local_teacher
 from trainers.teachers.local_teacher import LocalTeacher
 from trainers.teachers.sampling import LocalModel, Sampling
-from trainers.teachers.teacher import Completion, Refusal, Request
+from trainers.teachers.teacher import Completion, Refusal, Request, TeacherError
 from trainers.teachers.vllm_engine import MISSING, TokensPrompt, Vllm, start_vllm, write_with_vllm
 
 END_IDS = frozenset({1, 6})
@@ -165,6 +165,14 @@ def test_an_answer_past_its_cap_or_end_or_short_of_both_is_an_error(student: Stu
     rows = [Row(index=0, prompt=[5, 5], most_tokens=3)]
     with pytest.raises(ValueError, match=f"vLLM wrote {len(tokens)} tokens to a prompt of 2 that may get 3"):
         _written(student, _vllm(lambda prompt, params: tokens), rows)
+
+
+def test_an_engine_that_fails_is_one_line_for_people(student: Student) -> None:
+    def fail(prompt: list[int], params: Params) -> list[int]:
+        raise RuntimeError("out of memory\n  at 0x1")
+
+    with pytest.raises(TeacherError, match=r"^vLLM failed \(out of memory at 0x1\); --engine own writes without it"):
+        _written(student, _vllm(fail), [Row(index=0, prompt=[5], most_tokens=3)])
 
 
 def _requests(count: int) -> list[Request]:

@@ -24,8 +24,10 @@ from trainers.decoding.rows import Row
 from trainers.jobs import Precision
 from trainers.pricing.flops import ModelShape, generate_flops
 from trainers.teachers.sampling import Sampling
+from trainers.teachers.teacher import TeacherError
 
-MISSING = "vLLM is not installed (docs/traces.md says how to); without it, --engine own writes"
+INSTEAD = "--engine own writes without it, into another folder"
+MISSING = f"vLLM is not installed (docs/traces.md says how to); {INSTEAD}"
 DTYPES: Mapping[Precision, str] = {"bf16": "bfloat16", "fp32": "float32"}
 FIT_TO_MEMORY = -1
 """As the longest prompt and answer: the model's positions, or as many as the cache of keys and values has room for."""
@@ -131,8 +133,7 @@ def start_vllm(folder: Path, *, precision: Precision) -> Vllm:
             max_model_len=FIT_TO_MEMORY,
         )
     except (ValueError, RuntimeError) as error:
-        reason = " ".join(str(error).split())
-        raise ValueError(f"vLLM cannot run {folder} here ({reason}); --engine own writes without it") from error
+        raise ValueError(f"vLLM cannot run {folder} here ({_reason(error)}); {INSTEAD}") from error
     return Vllm(engine=engine, sampling_params=SamplingParams, positions=engine.model_config.max_model_len)
 
 
@@ -150,35 +151,42 @@ def write_with_vllm(
     Draws are vLLM's own, from each row's seed by its index: the same distribution as that of our loop, other texts.
 
     Raises:
-        ValueError: the engine did not write what it was asked to.
+        TeacherError: the engine failed.
+        ValueError: it did not write what it was asked to.
     """
     if not rows:
         return
-    answers = vllm.engine.generate(
-        [TokensPrompt(prompt_token_ids=row.prompt) for row in rows],
-        [
-            vllm.sampling_params(
-                temperature=sampling.temperature,
-                top_p=sampling.top_p,
-                seed=seed_of[row.index],
-                max_tokens=row.most_tokens,
-                stop_token_ids=sorted(end_ids),
-                ignore_eos=True,  # beside end_ids, the model's config may name another
-                detokenize=False,
-            )
-            for row in rows
-        ],
-        use_tqdm=False,
-    )
+    prompts = [TokensPrompt(prompt_token_ids=row.prompt) for row in rows]
+    params = [
+        vllm.sampling_params(
+            temperature=sampling.temperature,
+            top_p=sampling.top_p,
+            seed=seed_of[row.index],
+            max_tokens=row.most_tokens,
+            stop_token_ids=sorted(end_ids),
+            ignore_eos=True,  # beside end_ids, the model's config may name another
+            detokenize=False,
+        )
+        for row in rows
+    ]
+    try:
+        answers = vllm.engine.generate(prompts, params, use_tqdm=False)
+    except RuntimeError as error:
+        raise TeacherError(f"vLLM failed ({_reason(error)}); {INSTEAD}") from error
     if len(answers) != len(rows):
-        raise ValueError(f"vLLM gave {len(answers)} answers to {len(rows)} prompts; --engine own writes without it")
+        raise ValueError(f"vLLM gave {len(answers)} answers to {len(rows)} prompts; {INSTEAD}")
     for row, answer in zip(rows, answers, strict=True):
         row.written = [token for output in answer.outputs for token in output.token_ids]
         if len(row.written) > row.most_tokens or row.goes_on(end_ids) or not set(end_ids).isdisjoint(row.written[:-1]):
             raise ValueError(
                 f"vLLM wrote {len(row.written)} tokens to a prompt of {len(row.prompt)} that may get "
-                f"{row.most_tokens}, and did not stop at the first that ends an answer; --engine own writes without it"
+                f"{row.most_tokens}, and did not stop at the first that ends an answer; {INSTEAD}"
             )
         row.flops = generate_flops(shape, rows=1, prompt_length=len(row.prompt), new_tokens=len(row.written))
         row.positions = row.length - 1
         yield row
+
+
+def _reason(error: Exception) -> str:
+    """What went wrong, in one line."""
+    return " ".join(str(error).split()) or type(error).__name__
