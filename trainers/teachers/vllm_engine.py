@@ -117,7 +117,7 @@ def start_vllm(folder: Path, *, precision: Precision) -> Vllm:
         ValueError: it is not installed, or cannot run this model here.
     """
     require_vllm()
-    # In this process, not in one of its own, which would outlive a teacher that is killed.
+    # In this process, not in one of its own, which might outlive a teacher that is killed.
     os.environ.setdefault("VLLM_ENABLE_V1_MULTIPROCESSING", "0")
     os.environ.setdefault("VLLM_NO_USAGE_STATS", "1")
     os.environ.setdefault("VLLM_LOGGING_LEVEL", "ERROR")
