@@ -5,6 +5,9 @@ as a run does: requests of --request_rows prompts by length. The other one calls
 --batch_rows in the order of arrival. `tiny` answers test questions of the procedural corpus, after a short training
 that teaches it to end its answers (kept for the next time); SmolLM2 those of GSM8K. Tokens a second are medians over
 rounds, end tokens counted; ratios by CPU time stand beside those by the clock, and the load beside both.
+
+Then once more with weights in bf16, untimed: which answers are those of plain `generate`, to the prompts one by one and
+in its batches, and how many of either side's are right.
 """
 
 from __future__ import annotations
@@ -26,6 +29,7 @@ from controller.config import PROCEDURAL, user_cache
 from controller.session import PROCEDURAL_SEED
 from curricula.corpus import Corpus, open_corpus
 from curricula.procedural import generate
+from experiments.speed.bf16 import InBf16, bf16_table, in_bf16
 from experiments.speed.figures import machine
 from experiments.speed.sides import TINY, Process
 
@@ -49,6 +53,7 @@ class Options:
     large_threads: int = 2  # of each side with SmolLM2
     prompts: int = 256  # of the procedural corpus
     large_prompts: int = 96  # of GSM8K
+    large_alone: int = 32  # of those, that plain generate in bf16 also answers one by one; of tiny's all
     large_cap: int = 256  # output tokens of an answer to those, at most; of tiny its longest target's
     train_steps: int = 400  # of 16 rows, with which tiny learns to end its answers
     examples: int = 4000  # of the procedural corpus
@@ -73,6 +78,7 @@ class Match:
     student: str
     corpus: Path  # saved
     prompts: int
+    alone: int  # of them, the first so many, that plain generate in bf16 also answers one by one
     cap: int | None  # of output tokens; the longest target's where none
     threads: int
     micro_batch_tokens: int
@@ -115,15 +121,22 @@ def run(options: Options, console: Console) -> None:
     load_before, began = os.getloadavg(), time.monotonic()
     rounds: list[Round] = []
     told: dict[str, dict[str, object]] = {}
+    in_bf16: dict[str, InBf16] = {}
     with tempfile.TemporaryDirectory(prefix="benchmark-") as folder, console.status("") as line:
         for match in _matches(options, Path(folder), console):
             line.update(f"{match.name}: both sides load")
             found, said = _play(match, options)
             rounds += found
             told[match.name] = said
+            line.update(f"{match.name}: in bf16")
+            in_bf16[match.name] = _in_bf16(match, options)
     figures = figures_of(rounds)
     written = {
         **dataclasses.asdict(figures),
+        "identical_bf16": {name: one.identical for name, one in in_bf16.items()},
+        "identical_bf16_batches": {name: one.identical_to_batches for name, one in in_bf16.items()},
+        "plain_bf16_itself": {name: one.plain_itself for name, one in in_bf16.items()},
+        "accuracy_bf16": {name: dataclasses.asdict(one.accuracy) for name, one in in_bf16.items()},
         "bars": {name: "pass" if ratio >= LEAST_RATIO else "MISS" for name, ratio in figures.ratios.items()},
         "told": told,
         "rows": [dataclasses.asdict(one) for one in rounds],
@@ -134,6 +147,7 @@ def run(options: Options, console: Console) -> None:
     options.output.parent.mkdir(parents=True, exist_ok=True)
     options.output.write_text(json.dumps(written, indent=2, default=str) + "\n", "utf-8")
     console.print(_table(figures, rounds))
+    console.print(bf16_table(in_bf16))
     console.print(
         f"load before: {load_before[0]:.2f}, after: {os.getloadavg()[0]:.2f}; written: {options.output}", soft_wrap=True
     )
@@ -151,6 +165,7 @@ def _matches(options: Options, folder: Path, console: Console) -> list[Match]:
             student=TINY,
             corpus=folder / "procedural",
             prompts=options.prompts,
+            alone=options.prompts,
             cap=None,
             threads=options.threads,
             micro_batch_tokens=8192,
@@ -164,6 +179,7 @@ def _matches(options: Options, folder: Path, console: Console) -> list[Match]:
                 student=options.student,
                 corpus=folder / "gsm8k",
                 prompts=options.large_prompts,
+                alone=options.large_alone,
                 cap=options.large_cap,
                 threads=options.large_threads,
                 micro_batch_tokens=1024,
@@ -187,25 +203,30 @@ def _trained(match: Match, fingerprint: str, options: Options) -> Path:
 
 
 def _flags(side: str, match: Match, options: Options) -> list[str]:
-    values = {"side": side, "student": match.student, "corpus": match.corpus, "cache_dir": options.cache_dir}
-    return [part for name, value in values.items() for part in (f"--{name}", str(value))] + [
-        *("--threads", str(match.threads))
-    ]
+    values = {
+        "side": side,
+        "student": match.student,
+        "corpus": match.corpus,
+        "cache_dir": options.cache_dir,
+        "threads": match.threads,
+        "prompts": match.prompts,
+        "alone": match.alone,
+        "request_rows": options.request_rows,
+        "batch_rows": options.batch_rows,
+        "micro_batch_tokens": match.micro_batch_tokens,
+        **({} if match.cap is None else {"cap": match.cap}),
+    }
+    return [part for name, value in values.items() for part in (f"--{name}", str(value))]
 
 
 def _play(match: Match, options: Options) -> tuple[list[Round], dict[str, object]]:
     """All rounds of one student, and what its sides said of the task."""
-    rows_of = {"ours": options.request_rows, "plain": options.batch_rows}
     rounds: list[Round] = []
     processes: dict[str, Process] = {}
     said: dict[str, object] = {}
     try:
         for side in SIDES:
-            flags = _flags(side, match, options)
-            flags += ["--prompts", str(match.prompts), "--batch_rows", str(rows_of[side])]
-            flags += ["--micro_batch_tokens", str(match.micro_batch_tokens)]
-            flags += [] if match.cap is None else ["--cap", str(match.cap)]
-            processes[side] = Process(MODULE, flags, threads=match.threads)
+            processes[side] = Process(MODULE, _flags(side, match, options), threads=match.threads)
             said = processes[side].answer()
         for _ in range(options.rounds):
             rounds += [_round(match.name, side, processes[side].ask()) for side in SIDES]
@@ -213,6 +234,14 @@ def _play(match: Match, options: Options) -> tuple[list[Round], dict[str, object
         for process in processes.values():
             process.close()
     return rounds, said
+
+
+def _in_bf16(match: Match, options: Options) -> InBf16:
+    """What comes of weights in bf16."""
+    with Process(MODULE, _flags("bf16", match, options), threads=match.threads) as process:
+        (said,) = process.answers()
+    # What is made here has one way of writing an answer, and a sum written again is none.
+    return in_bf16(said, Corpus.load(match.corpus), mathematics=match.name != "tiny")
 
 
 def _round(student: str, side: str, answer: dict[str, object]) -> Round:

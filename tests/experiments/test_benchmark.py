@@ -9,8 +9,11 @@ from pathlib import Path
 
 import pytest
 
+from curricula.corpus import Corpus
+from curricula.procedural import generate
 from experiments.benchmark import main
 from experiments.speed.bars import verdicts
+from experiments.speed.bf16 import in_bf16
 from experiments.speed.figures import Measured, figures_of
 from experiments.speed.generation import Round as Answered
 from experiments.speed.generation import figures_of as generation_figures
@@ -150,14 +153,38 @@ def test_what_cannot_be_measured_is_one_line(
 
 
 def test_generation_is_compared_answer_by_answer(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
-    sizes = ["--only", "tiny", "--prompts", "6", "--examples", "300", "--train_steps", "2", "--rounds", "1"]
+    sizes = ["--only", "tiny", "--prompts", "3", "--examples", "300", "--train_steps", "2", "--rounds", "1"]
     main(["generation", "--output", str(tmp_path / "speed.json"), "--cache_dir", str(tmp_path / "cache"), *sizes])
     figures = json.loads((tmp_path / "speed.json").read_text())
     assert set(figures["ratios"]) == set(figures["identical"]) == {"tiny"}
     assert figures["identical"]["tiny"] == 1.0 and figures["ratios"]["tiny"] > 0
     assert [one["side"] for one in figures["rows"]] == ["ours", "plain"]
-    assert all(len(one["output_tokens"]) == 6 and one["cpu_seconds"] > 0 for one in figures["rows"])
-    assert "by CPU" in capsys.readouterr().out
+    assert all(len(one["output_tokens"]) == 3 and one["cpu_seconds"] > 0 for one in figures["rows"])
+    accuracy = figures["accuracy_bf16"]["tiny"]
+    assert accuracy["n"] == 3 and accuracy["difference"] == pytest.approx(accuracy["ours"] - accuracy["plain"])
+    assert all(0 <= figures[name]["tiny"] <= 1 for name in ("identical_bf16_batches", "plain_bf16_itself"))
+    assert figures["identical_bf16"] == {"tiny": 1.0}
+    shown = capsys.readouterr().out
+    assert "by CPU" in shown and "weights in bf16" in shown
+
+
+def test_answers_in_bf16_are_compared_row_by_row_and_graded_by_the_rules() -> None:
+    corpus = Corpus.build(generate(examples=600, seed=4), name="small")
+    rows = corpus.rows("test")[:8].tolist()
+    assert len(rows) == 8
+    right = [(corpus.examples["answer"][row].as_py(), 3) for row in rows]
+    unclosed = [(f"<think>{text}", tokens + 1) for text, tokens in right]
+    plain = [*right[:6], *unclosed[6:]]
+    ours = [*right[:3], *unclosed[3:5], *right[5:7], *unclosed[7:]]
+    alone = [right[0], unclosed[1], right[2], unclosed[3]]
+    found = in_bf16({"ours": ours, "plain": plain, "alone": alone}, corpus, mathematics=False)
+    assert (found.identical, found.identical_to_batches, found.plain_itself) == (3 / 4, 5 / 8, 1 / 2)
+    accuracy = found.accuracy
+    assert (accuracy.ours, accuracy.plain, accuracy.n) == (5 / 8, 6 / 8, 8)
+    assert accuracy.difference == -1 / 8
+    assert accuracy.ci95 is not None and accuracy.ci95[0] < -1 / 8 < accuracy.ci95[1]
+    same = in_bf16({"ours": plain, "plain": plain, "alone": plain}, corpus, mathematics=False)
+    assert (same.identical, same.plain_itself, same.accuracy.difference, same.accuracy.ci95) == (1, 1, 0, None)
 
 
 def test_answers_are_the_same_only_if_every_round_of_both_sides_gave_them() -> None:

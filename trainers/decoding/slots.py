@@ -16,6 +16,7 @@ from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 
 import torch
+from torch.nn.functional import scaled_dot_product_attention
 from transformers import AttentionInterface, PreTrainedModel
 
 from trainers.measuring import spare_columns
@@ -98,6 +99,8 @@ class Slots:
         rows, at = len(self), self._end - 1
         keys, values = self._layers[layer]
         keys[:rows, :, at : at + 1], values[:rows, :, at : at + 1] = key, value
+        if keys.dtype != torch.float32 and softcap is None:
+            return self._attend_alone(query, keys, values, scaling=scaling, window=window)
         width = self.width if window is None else min(self.width, window)
         keys, values = keys[:rows, :, self._end - width : self._end], values[:rows, :, self._end - width : self._end]
         grouped = query.unflatten(1, (keys.shape[1], -1)).squeeze(3)  # (rows, K, G, W)
@@ -110,6 +113,30 @@ class Slots:
             scores += mask
         weights = scores.softmax(-1, dtype=torch.float32).to(values.dtype)
         return (weights @ values).flatten(1, 2)[:, None]
+
+    def _attend_alone(
+        self,
+        query: torch.Tensor,
+        keys: torch.Tensor,
+        values: torch.Tensor,
+        *,
+        scaling: float | None,
+        window: int | None,
+    ) -> torch.Tensor:
+        """The same row by row, over no column but its own, as the row would be attended to if it were the only one.
+
+        Where sums are rounded to 8 bits, masked columns beside a row change its answers (experiments/LOG.md).
+        """
+        outputs = []
+        for slot, used in enumerate(self._length_R):
+            own = slice(self._end - (used if window is None else min(used, window)), self._end)
+            row = slice(slot, slot + 1)
+            outputs.append(
+                scaled_dot_product_attention(
+                    query[row], keys[row, :, own], values[row, :, own], scale=scaling, enable_gqa=True
+                )
+            )
+        return torch.cat(outputs).transpose(1, 2)
 
     def _mask(self, width: int, like: torch.Tensor) -> _Mask:
         """What is added to the scores of `width` columns (rows, 1, 1, width); None where all rows fill them."""

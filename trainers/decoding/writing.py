@@ -68,6 +68,8 @@ class _Desk:
     def __init__(self, model: PreTrainedModel, rows: Sequence[Row], phase: Phase, terms: Terms) -> None:
         self._model, self._phase, self._terms = model, phase, terms
         self._positions = most_positions(model.config)
+        # Padding and company change the last bit of a sum, which in half precision decides now and then.
+        self._alone = model.dtype != torch.float32
         self._waiting = sorted(rows, key=lambda row: row.length)  # the longest is taken first
         self._slots, self._running = Slots(), list[Row]()
         self._decode_flops = functools.cache(
@@ -103,7 +105,8 @@ class _Desk:
     def _read(self) -> None:
         """Let rows of one rounded length join, as many as are read at once and fit; write their first token."""
         length = self._length(self._waiting[-1])
-        most = min(self._phase.rows - len(self._running), max(1, self._terms.reading_tokens // length))
+        together = 1 if self._alone else max(1, self._terms.reading_tokens // length)
+        most = min(self._phase.rows - len(self._running), together)
         rows = list[Row]()
         while self._waiting and len(rows) < most and self._length(self._waiting[-1]) == length:
             rows.append(self._waiting.pop())
@@ -142,7 +145,7 @@ class _Desk:
 
     def _length(self, row: Row) -> int:
         """Positions at which it is read."""
-        length = round_up(row.length, PROMPT_MULTIPLE)
+        length = row.length if self._alone else round_up(row.length, PROMPT_MULTIPLE)
         return length if self._positions is None else min(length, self._positions)
 
 

@@ -4,12 +4,14 @@
 
 `ours` answers as a run does: requests of so many prompts by length, written by trainers/generation.py. `plain` is
 transformers' `generate` on batches in the order of arrival. Both are greedy. Prints a line of JSON when it is warm,
-then one for every line on its standard input. `train` makes the student that ends its answers, and saves it.
+then one for every line on its standard input. `bf16` prints one line, with what both write with weights in bf16, and
+what `plain` does prompt by prompt. `train` makes the student that ends its answers, and saves it.
 """
 
 from __future__ import annotations
 
 import argparse
+import functools
 import hashlib
 import time
 from collections.abc import Sequence
@@ -33,7 +35,7 @@ from trainers.tokens import TokenStore, open_tokens
 from trainers.yardsticks.bare_loop import BareLoop
 from trainers.yardsticks.clock import EndOfRoundsError, Lines
 
-Side = Literal["ours", "plain", "train"]
+Side = Literal["ours", "plain", "bf16", "train"]
 SEED = 0
 TRAIN_ROWS = 16  # of a step
 LEARNING_RATE = 2e-3
@@ -52,7 +54,9 @@ def parser() -> argparse.ArgumentParser:
     made.add_argument("--threads", type=int, required=True)
     made.add_argument("--prompts", type=int, help="of the test split, the first so many")
     made.add_argument("--cap", type=int, help="of an answer, in tokens; the longest target's where none")
-    made.add_argument("--batch_rows", type=int, help="of a request, or of a batch of the plain side")
+    made.add_argument("--request_rows", type=int, help="of ours")
+    made.add_argument("--batch_rows", type=int, help="of the plain side")
+    made.add_argument("--alone", type=int, help="prompts, the first so many, that bf16 also answers one by one")
     made.add_argument("--micro_batch_tokens", type=int, help="of prompts that are read at once")
     made.add_argument("--steps", type=int, help="to train")
     made.add_argument("--output", type=Path, help="a folder for the trained student")
@@ -82,8 +86,13 @@ def main(arguments: Sequence[str] | None = None) -> None:
         max_output_tokens=cap,
         micro_batch_tokens=told.micro_batch_tokens,
     )
-    few = examples[: told.batch_rows]
-    _answered(told.side, generator, few[:4], batch_rows=told.batch_rows)
+    if told.side == "bf16":
+        lines.tell(**answers_in_bf16(generator, examples, told))
+        return
+    answer = functools.partial(answer_as_a_run_does, generator, batch_rows=told.request_rows)
+    if told.side == "plain":
+        answer = functools.partial(answer_plainly, generator, batch_rows=told.batch_rows)
+    answer(examples[:4])
     lines.tell(ready=True, prompts=len(examples), cap_tokens=cap)
     while True:
         try:
@@ -91,18 +100,13 @@ def main(arguments: Sequence[str] | None = None) -> None:
         except EndOfRoundsError:
             return
         wall, cpu = time.monotonic(), time.process_time()
-        answers = _answered(told.side, generator, examples, batch_rows=told.batch_rows)
+        answers = answer(examples)
         lines.tell(
             seconds=time.monotonic() - wall,
             cpu_seconds=time.process_time() - cpu,
             output_tokens=[tokens for _, tokens in answers],
             digests=[hashlib.sha256(text.encode()).hexdigest()[:16] for text, _ in answers],
         )
-
-
-def _answered(side: Side, generator: Generator, examples: NDArray[np.int64], *, batch_rows: int) -> Answers:
-    answer = answer_as_a_run_does if side == "ours" else answer_plainly
-    return answer(generator, examples, batch_rows=batch_rows)
 
 
 def train(student: Student, store: TokenStore, examples: NDArray[np.int64], *, steps: int) -> None:
@@ -129,6 +133,18 @@ def answer_as_a_run_does(generator: Generator, examples: NDArray[np.int64], *, b
         for place, text, tokens in zip(batch_Q.tolist(), given.text_Q, given.output_tokens_Q.tolist(), strict=True):
             answers[place] = text, tokens
     return answers
+
+
+def answers_in_bf16(generator: Generator, examples: NDArray[np.int64], told: argparse.Namespace) -> dict[str, Answers]:
+    """What both sides write with weights in bf16, and `alone`: what the plain one does with one prompt at a time."""
+    for parameter in generator.student.model.parameters():
+        # Not all of the model: rotary angles stay as exact as where transformers loads one in bf16.
+        parameter.data = parameter.data.to(torch.bfloat16)
+    return {
+        "ours": answer_as_a_run_does(generator, examples, batch_rows=told.request_rows),
+        "plain": answer_plainly(generator, examples, batch_rows=told.batch_rows),
+        "alone": answer_plainly(generator, examples[: told.alone], batch_rows=1),
+    }
 
 
 @torch.inference_mode()
