@@ -6,7 +6,8 @@
 
 A step costs a small model the overhead of its calls and a larger one the way of its weights through memory, both
 hardly more for a hundred rows than for one. So as many rows as the cache has room for are written at once, and whoever
-is done makes room. What is written depends on the request alone, apart from the rounding of sums not even on that.
+is done makes room. What is written depends on the request alone, apart from the rounding of sums not even on that. In
+half precision rounding decides often, so there a prompt is read alone and a row attended to alone.
 """
 
 from __future__ import annotations
@@ -67,8 +68,7 @@ class _Desk:
 
     def __init__(self, model: PreTrainedModel, rows: Sequence[Row], phase: Phase, terms: Terms) -> None:
         self._model, self._phase, self._terms = model, phase, terms
-        self._positions = most_positions(model.config)
-        # Padding and company change the last bit of a sum, which in half precision decides now and then.
+        # Padding and company change the last bit of a sum, which in half precision decides often.
         self._alone = model.dtype != torch.float32
         self._waiting = sorted(rows, key=lambda row: row.length)  # the longest is taken first
         self._slots, self._running = Slots(), list[Row]()
