@@ -32,7 +32,7 @@ TASK_SCALE = 2.0
 """One-hot tasks are scaled up, so that the penalty lets a task's own rate through with few rows."""
 _BLOCK_ROWS = 131_072
 _DECIMALS = 4
-"""Weights are rounded so, that the last bits of a sum (which depend on the number of threads) change no plan."""
+"""Weights are rounded so, that the last bits of a sum change no plan."""
 
 
 @dataclass(frozen=True, kw_only=True, eq=False)
@@ -145,9 +145,16 @@ def fit_difficulty(state: RunState) -> Difficulty | None:
         centre_E=raw_NE.mean(axis=0).astype(np.float32),
         scale_E=np.where(scale_E > 1e-3, scale_E, 1.0).astype(np.float32),
     )
-    # Several threads spend far longer waking each other up than such vectors take, on cores that the workers need.
-    with threadpool_limits(1, user_api="blas"):
+    with _one_thread():
         return _fit_all(state, encoder, free)
+
+
+def _one_thread() -> threadpool_limits:
+    """Linear algebra inside takes one thread, so that no last bit of a sum depends on how many cores there are.
+
+    Several would also spend far longer waking each other up than such vectors take, on cores that the workers need.
+    """
+    return threadpool_limits(1, user_api="blas")
 
 
 def _fit_all(state: RunState, encoder: Encoder, free: _Rows) -> Difficulty:
@@ -247,10 +254,11 @@ def _scores(encoder: Encoder, models: Sequence[Linear], table: ExampleTable) -> 
     weight_EK = np.stack([model.weight_E for model in models], axis=1)
     offset_TK = np.stack([np.append(model.offset_T, np.float32(0.0)) for model in models], axis=1)
     intercept_K = np.array([model.intercept for model in models])
-    for start in range(0, len(table), _BLOCK_ROWS):
-        block = slice(start, min(start + _BLOCK_ROWS, len(table)))
-        features_NE, task_N = encoder.encode(table, block)
-        score_NK[block] = features_NE @ weight_EK + offset_TK[task_N] + intercept_K
+    with _one_thread():
+        for start in range(0, len(table), _BLOCK_ROWS):
+            block = slice(start, min(start + _BLOCK_ROWS, len(table)))
+            features_NE, task_N = encoder.encode(table, block)
+            score_NK[block] = features_NE @ weight_EK + offset_TK[task_N] + intercept_K
     return score_NK
 
 

@@ -9,6 +9,7 @@ import numpy as np
 import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
+from threadpoolctl import threadpool_limits
 
 from curricula.difficulty import MIN_ROWS, fit_difficulty
 from curricula.features import BUCKETS, STATISTICS, text_features
@@ -189,3 +190,15 @@ def _reordered(state: RunState) -> RunState:
         features_ND=table.features_ND[::-1],
     )
     return replace(state, train=flipped)
+
+
+def test_chances_are_the_same_bit_for_bit_on_any_number_of_threads() -> None:
+    rng = np.random.default_rng(3)
+    table = feature_table(rng.normal(size=(60_000, 31)))
+    probed = np.arange(200)
+    difficulty = fit_difficulty(probed_state(table, table, [_free(probed, table.features_ND[:200, 0] > 0)]))
+    assert difficulty is not None
+    p_N = difficulty.p_solved_N(table)
+    for threads in (1, 2, 3, 5, 7):
+        with threadpool_limits(threads, user_api="blas"):
+            assert np.array_equal(difficulty.p_solved_N(table), p_N)
