@@ -68,6 +68,7 @@ class _Desk:
 
     def __init__(self, model: PreTrainedModel, rows: Sequence[Row], phase: Phase, terms: Terms) -> None:
         self._model, self._phase, self._terms = model, phase, terms
+        self._positions = most_positions(model.config)
         # Padding and company change the last bit of a sum, which in half precision decides often.
         self._alone = model.dtype != torch.float32
         self._waiting = sorted(rows, key=lambda row: row.length)  # the longest is taken first
