@@ -42,7 +42,7 @@ def _finding(cell: Cell) -> str:
         case "decided":
             return f"choose {said[best.supervision]}; next comes {said[cell.evidence[1].supervision]}"
     worse = [each.supervision for each in cell.evidence if each.supervision not in cell.open]
-    behind = f"; clearly behind: {_list(worse)}" if worse else ""
+    behind = f"; clearly behind: {listed(worse)}" if worse else ""
     why = "their likely ranges overlap"
     if cell.verdict == "too little data":
         why = "one training run, or no known range, cannot tell them apart"
@@ -105,5 +105,6 @@ def count_text(amount: float) -> str:
     return f"{amount:,.0f}" if amount < 1e6 else f"{amount:.3g}"
 
 
-def _list(names: Sequence[str]) -> str:
+def listed(names: Sequence[str]) -> str:
+    """Names in a row, of which there is one at least: a, b and c."""
     return names[0] if len(names) == 1 else f"{', '.join(names[:-1])} and {names[-1]}"

@@ -6,7 +6,7 @@ from collections.abc import Sequence
 from itertools import groupby
 
 from evaluators.decision import Cell, Limits
-from evaluators.sentences import count_text, price_unit
+from evaluators.sentences import count_text, listed, price_unit
 from experiments.findings.findings import Decisions, QuestionSet
 from experiments.page.markup import Html, folded, joined, note, table, tag
 from experiments.page.svg import COLOURS
@@ -69,15 +69,15 @@ def choices(questions: QuestionSet) -> list[str]:
         times, unit = _unit(of_row)
         for (verdict, choice, _), alike in groupby(of_row, key=lambda c: (c.verdict, c.choice, frozenset(c.open))):
             same = list(alike)
-            volumes = " and ".join(count_text(cell.queries) for cell in same)
+            volumes = listed([count_text(cell.queries) for cell in same])
             words, open_ = _WORDS.get(verdict, ""), [called(name) for name in same[0].open]
             if choice is not None:
-                prices = " and ".join(money(cell.evidence[0].dollars_per_correct, times) for cell in same)
+                prices = listed([money(cell.evidence[0].dollars_per_correct, times) for cell in same])
                 words = f"choose {called(choice)}, at {prices} per {unit}"
             elif verdict == "no rival":
                 words += f" {open_[0]}"
             elif verdict in ("tied", "too little data"):
-                words += f" between {', '.join(open_[:-1])} and {open_[-1]}"
+                words += f" between {listed(open_)}"
             parts.append(f"over {volumes} queries {words}")
         several = len({_row_key(cell) for cell in first}) > 1
         said.append(f"{what}{f' ({student}, {flops_text(budget)} FLOPs)' if several else ''}: {'; '.join(parts)}.")

@@ -57,15 +57,16 @@ def verdict(questions: QuestionSet, facet: Facet) -> Verdict:
     rival_name = called(rival.policy) + (", the next," if rival is others[0] else "")
     if lead is None:
         return Verdict(sentence=f"{name} is ahead: {said}. It shares no seed with {rival_name} so far.", decided=False)
-    words = f"{points_words(lead.accuracy)} percentage points"
+    words = f"{points_words(lead.accuracy).removesuffix(' no interval')} percentage points"
     if not open_:
         sentence = f"{name} is the most accurate: {said}. Its lead over {rival_name} is {words}."
         return Verdict(sentence=sentence, decided=True)
     why = "one seed gives no interval" if len(lead.seeds) == 1 else "seeds that agree give no interval"
     why = "the interval holds 0" if shown_interval(lead.accuracy) else why
     why = "it is the other way round under the seeds that both have" if is_decided(lead.accuracy) else why
+    stands = "is ahead" if lead.accuracy.value > 0 else "is not ahead"
     sentence = (
-        f"{name} is ahead: {said}. Whether it is better than {rival_name} is {NOT_DECIDED}: the difference is {words}, "
+        f"{name} {stands}: {said}. Whether it is better than {rival_name} is {NOT_DECIDED}: the difference is {words}, "
         f"and {why}."
     )
     return Verdict(sentence=sentence, decided=False)

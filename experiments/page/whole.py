@@ -70,14 +70,21 @@ def report_page(findings: Findings, unfinished: Sequence[tuple[Path, RunRecord]]
 
 def _lead(sets: Sequence[QuestionSet]) -> list[str]:
     """What was found, in a sentence or two: the verdict where there is one, else how many there are of each sort."""
-    verdicts = [verdict(questions, facet) for questions in sets for facet in facets(questions)]
-    if len(verdicts) == 1:
-        return [verdicts[0].sentence, *choices(sets[0])]
-    if not verdicts:
+    found = [(facet, verdict(questions, facet)) for questions in sets for facet in facets(questions)]
+    if len(found) == 1:
+        return [found[0][1].sentence, *choices(sets[0])]
+    if not found:
         return []
-    decided = sum(each.decided for each in verdicts)
-    where = "comparisons, each of one corpus, student and budget,"
-    return [f"In {decided} of {len(verdicts)} {where} one setting is surely the most accurate; in the others none is."]
+    compared = [each for facet, each in found if len(facet.settings) > 1]
+    across = "Nothing is averaged or compared across different sets of questions." if len(sets) > 1 else ""
+    if not compared:
+        return [f"No two settings of one student and budget answered the same questions. {across}".strip()]
+    decided = sum(each.decided for each in compared)
+    where = "comparison" if len(compared) == 1 else "comparisons"
+    words = (
+        f"In {decided} of {len(compared)} {where} within one corpus, student and budget one setting is surely the most"
+    )
+    return [f"{words} accurate. {across}".strip()]
 
 
 def _title(

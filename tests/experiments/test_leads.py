@@ -14,6 +14,7 @@ from experiments.findings.reading import read_runs
 from experiments.findings.words import report_text
 from experiments.page.decision import choices
 from experiments.page.quality import Verdict, overall_section, verdict
+from experiments.page.whole import report_page
 from experiments.page.wording import facets, money
 from tests.experiments.run_folders import QUESTIONS, rows, write_run
 
@@ -106,3 +107,23 @@ def test_what_alone_keeps_within_the_limits_is_named(tmp_path: Path) -> None:
     (said,) = choices(found.question_sets[0])
     assert said.endswith("queries nothing to compare with Fixed(reasoning).")
     assert "nothing to compare with Fixed(supervision=reasoning)" in in_short(found, "To choose")[0]
+
+
+def test_one_seed_gives_a_difference_without_an_interval_and_leaves_it_open(tmp_path: Path) -> None:
+    said = the_verdict(found_of(tmp_path, {"answer": seeds(30), "short": seeds(20)})).sentence
+    assert "the difference is +25.0 percentage points, and one seed gives no interval" in said
+
+
+def test_nobody_is_ahead_where_nothing_is_right(tmp_path: Path) -> None:
+    found = found_of(tmp_path, {"answer": seeds(0, 0), "short": seeds(0, 0)})
+    assert "is not ahead" in the_verdict(found).sentence
+
+
+def test_sets_of_other_questions_are_no_comparison(tmp_path: Path) -> None:
+    folders = [
+        write_run(tmp_path / prefix, rows([True] * QUESTIONS, prefix=prefix), supervision=supervision)
+        for prefix, supervision in (("p", "answer"), ("q", "short"))
+    ]
+    read = read_runs(folders)
+    page = report_page(find(read, reader_of(ReaderFlags(), read.runs)))
+    assert "No two settings of one student and budget answered the same questions. Nothing is averaged" in page
