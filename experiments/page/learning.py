@@ -40,7 +40,7 @@ def learning_section(questions: QuestionSet) -> Html:
     ]
     reasons: dict[str, list[str]] = {}
     for fit in questions.fits:
-        if isinstance(fit.fit, NotFitted):
+        if isinstance(fit.fit, NotFitted) and len(fit.flops_M) > 1:  # one budget asks for no curve
             reasons.setdefault(fit.fit.reason, []).append(f"{called(fit.policy)} of {fit.student}")
     why = [
         note(f"No saturating curve of accuracy over training FLOPs for {', '.join(of)}: {reason}.")

@@ -127,3 +127,8 @@ def test_sets_of_other_questions_are_no_comparison(tmp_path: Path) -> None:
     read = read_runs(folders)
     page = report_page(find(read, reader_of(ReaderFlags(), read.runs)))
     assert "No two settings of one student and budget answered the same questions. Nothing is averaged" in page
+
+
+def test_one_budget_is_not_told_why_it_has_no_curve(tmp_path: Path) -> None:
+    found = found_of(tmp_path, {"answer": seeds(30, 31)})
+    assert "saturating curve" not in report_page(found)
