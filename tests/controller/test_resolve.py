@@ -60,7 +60,7 @@ def test_a_tuning_says_what_the_config_does() -> None:
 
 
 def test_a_kind_that_was_not_gridded_takes_the_rate_of_the_nearest() -> None:
-    for size, parameters in zip(SIZE_CLASSES, (999_999, 1_000_000, 7_000_000_000), strict=True):
+    for size, parameters in zip(SIZE_CLASSES, (399_999, 999_999, 1_000_000, 7_000_000_000), strict=True):
         rates = base_rates(parameters)
         for kind in SUPERVISION_KINDS:
             assert rates[kind] == size.rates[kind if kind in size.rates else NEAREST_KIND[kind]]

@@ -72,7 +72,7 @@ def test_a_rate_at_which_one_seed_diverged_is_not_chosen() -> None:
 def test_a_class_takes_the_rate_that_is_best_over_its_students() -> None:
     right = {"a": {1e-3: 5, 2e-3: 6, 4e-3: 2}, "b": {1e-3: 3, 2e-3: 5, 4e-3: 6, 8e-3: 10}}
     lines = [_line(student, rate, correct) for student, grid in right.items() for rate, correct in grid.items()]
-    assert class_rates(lines) == {"below 1 M": {"answer": 2e-3}}
+    assert class_rates(lines) == {"below 0.4 M": {"answer": 2e-3}}
 
 
 def test_a_grid_goes_on_where_it_stopped(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
