@@ -23,7 +23,8 @@ class SizeClass:
     """Students of about one size, and the base learning rate of full fine-tuning by supervision kind.
 
     Example:
-        SizeClass(name="0.4 to 1 M", below_parameters=1e6, rates={"answer": 5e-4, "compressed": 1e-3, "reasoning": 1e-3})
+        SizeClass(name="0.4 to 1 M", below_parameters=1e6,
+                  rates={"answer": 5e-4, "compressed": 1e-3, "reasoning": 1e-3})
     """
 
     name: str
@@ -32,9 +33,9 @@ class SizeClass:
 
 
 # The one table of base rates. Where experiments/rates.json has a size and kind, its rate stands here
-# (python -m experiments.rates; a test holds one against the other): `tiny-0.2m` and `tiny` were gridded. Students of 1 to
-# 10 M take `tiny`'s rates (experiments/LOG.md has what is known of them); pretrained ones of 0.1 to 1 B parameters are
-# tuned at 2e-4 throughout.
+# (python -m experiments.rates; a test holds one against the other): `tiny-0.2m` and `tiny` were gridded. Students of
+# 1 to 10 M take `tiny`'s rates (experiments/LOG.md has what is known of them); pretrained ones of 0.1 to 1 B parameters
+# are tuned at 2e-4 throughout.
 SIZE_CLASSES = (
     SizeClass(
         name="below 0.4 M",
