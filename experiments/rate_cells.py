@@ -21,7 +21,7 @@ from controller.session import worker_settings
 from curricula.corpus import Corpus
 from curricula.policies import Fixed
 from curricula.types import Supervision
-from trainers.jobs import NotFiniteError, StageJob, row_rates
+from trainers.jobs import NotFiniteError, Precision, StageJob, row_rates
 from trainers.measuring import prompt_batches
 
 
@@ -77,7 +77,13 @@ class Line:
 
 
 def cell_config(
-    cell: Cell, *, corpus: str, total_flops: float, eval_examples: int | None, threads: int | None
+    cell: Cell,
+    *,
+    corpus: str,
+    total_flops: float,
+    eval_examples: int | None,
+    threads: int | None,
+    precision: Precision | None,
 ) -> RunConfig:
     """The run that a cell is, but for what the student and the corpus decide.
 
@@ -93,6 +99,7 @@ def cell_config(
             seed=cell.seed,
             eval_examples=eval_examples,
             threads=threads,
+            precision=precision,
             learning_rates={Supervision.parse(cell.supervision).kind: cell.rate},
         )
     )

@@ -32,6 +32,7 @@ from controller.session import keep_corpus, named_corpus
 from experiments.command_line import EXIT_INTERRUPTED, CommandLine, HelpFormatter, check_names, fail, nearest, one_line
 from experiments.rate_cells import Cell, Line, cell_config, run_cell
 from experiments.rate_table import best_rate, grid_table, mean_accuracies, mean_losses
+from trainers.jobs import Precision
 
 Item = TypeVar("Item")
 
@@ -50,6 +51,7 @@ class Options:
     jobs: int = 1  # cells side by side, a process each
     eval_examples: int | None = None  # questions of dev, by hash; all where none
     threads: int | None = None  # of one cell; by the student where none
+    precision: Precision | None = None  # of training's products; bf16 on a GPU, fp32 on a CPU, where none
     cache_dir: Path = field(default_factory=user_cache)  # tokenized corpora and converted students
 
     def __post_init__(self) -> None:
@@ -85,6 +87,7 @@ class Options:
             total_flops=self.total_flops,
             eval_examples=self.eval_examples,
             threads=self.threads,
+            precision=self.precision,
         )
 
     @property
@@ -192,6 +195,11 @@ def _check_journal(lines: Sequence[Line], options: Options, fingerprint: str) ->
             raise ValueError(
                 f"{options.journal} holds {line.cell.student} at {line.total_flops:g} FLOPs, not at "
                 f"{options.total_flops:g}; give another --output"
+            )
+        if line.cell.student in students and options.precision not in (None, line.precision):
+            raise ValueError(
+                f"{options.journal} holds {line.cell.student} in {line.precision}, not in {options.precision}; give "
+                "another --output"
             )
 
 

@@ -97,6 +97,9 @@ def test_a_grid_goes_on_where_it_stopped(tmp_path: Path, capsys: pytest.CaptureF
     with pytest.raises(SystemExit):
         main([*flags, "--rates", "1e-3", "--total_flops", "5e9"])
     assert "at 4e+09 FLOPs, not at 5e+09" in capsys.readouterr().err
+    with pytest.raises(SystemExit):
+        main([*flags, "--rates", "1e-3", "--precision", "bf16"])
+    assert "tiny-0.2m in fp32, not in bf16" in capsys.readouterr().err
 
 
 ENDLESS_CELL = """
