@@ -33,9 +33,8 @@ class SizeClass:
 
 
 # The one table of base rates. Where experiments/rates.json has a size and kind, its rate stands here
-# (python -m experiments.rates; a test holds one against the other): `tiny-0.2m` and `tiny` were gridded. Students of
-# 1 to 10 M take `tiny`'s rates (experiments/LOG.md has what is known of them); pretrained ones of 0.1 to 1 B parameters
-# are tuned at 2e-4 throughout.
+# (python -m experiments.rates; a test holds one against the other): `tiny-0.2m`, `tiny` and `tiny-3m` were gridded.
+# Pretrained students of 0.1 to 1 B parameters are tuned at 2e-4 throughout.
 SIZE_CLASSES = (
     SizeClass(
         name="below 0.4 M",
@@ -50,7 +49,7 @@ SIZE_CLASSES = (
     SizeClass(
         name="1 to 10 M",
         below_parameters=SMALL_PARAMETERS,
-        rates={"answer": 5e-4, "compressed": 1e-3, "reasoning": 1e-3},
+        rates={"answer": 2.5e-4, "compressed": 2.5e-4, "reasoning": 5e-4},
     ),
     SizeClass(
         name="10 M and more",

@@ -64,7 +64,7 @@ class Options:
     many_rows: int = 1_000_000  # the larger of the two sizes that planning is measured at
     few_rows: int = 10_000  # the smaller one, and training examples of the run whose controller is measured
     run_flops: float = 6e12  # of that run: the default of experiments.adaptive
-    pair_flops: float = 1e11  # of one actor's stage where two are measured beside one
+    pair_flops: float = 5e11  # of one actor's stage where two are measured beside one
     work_dir: Path | None = None  # where corpora and runs are written, and removed again; a temporary folder where none
 
     def __post_init__(self) -> None:

@@ -7,7 +7,8 @@
 A step costs a small model the overhead of its calls and a larger one the way of its weights through memory, both
 hardly more for a hundred rows than for one. So as many rows as the cache has room for are written at once, and whoever
 is done makes room. What is written depends on the request alone, apart from the rounding of sums not even on that. In
-half precision rounding decides often, so there a prompt is read alone and a row attended to alone.
+half precision rounding decides often, so there a prompt is read alone, a row attended to alone, and fewer rows are
+written at once.
 """
 
 from __future__ import annotations
@@ -33,6 +34,10 @@ CHANGING_ANGLES = {"dynamic", "longrope"}
 REFILL_SHARE = 8
 """Rows join once an eighth of the slots is free: reading a few at once costs less than one by one. Of 32 slots, a
 fourth, an eighth and one gave 1.53, 1.51 and 1.40 times the tokens a second of all (experiments/LOG.md)."""
+
+HALF_PRECISION_ROWS = 32
+"""Rows side by side in half precision. Up to here a linear layer gives each row the bits that it has alone; from 33 on
+a CPU with AMX sums them up by another kernel (experiments/LOG.md)."""
 
 
 def knows(model: PreTrainedModel) -> bool:
@@ -71,6 +76,7 @@ class _Desk:
         self._positions = most_positions(model.config)
         # Padding and company change the last bit of a sum, which in half precision decides often.
         self._alone = model.dtype != torch.float32
+        self._rows = min(phase.rows, HALF_PRECISION_ROWS) if self._alone else phase.rows
         self._waiting = sorted(rows, key=lambda row: row.length)  # the longest is taken first
         self._slots, self._running = Slots(), list[Row]()
         self._decode_flops = functools.cache(
@@ -80,9 +86,9 @@ class _Desk:
     def write(self) -> Iterator[Row]:
         """Hand out each row when it has ended or this phase has."""
         while self._waiting or self._running:
-            free = self._phase.rows - len(self._running)
-            if self._waiting and (not self._running or free * REFILL_SHARE >= self._phase.rows):
-                while self._waiting and len(self._running) < self._phase.rows:
+            free = self._rows - len(self._running)
+            if self._waiting and (not self._running or free * REFILL_SHARE >= self._rows):
+                while self._waiting and len(self._running) < self._rows:
                     self._read()
             else:
                 self._step()
@@ -91,7 +97,7 @@ class _Desk:
     @property
     def _most(self) -> int:
         """Rows that may be written side by side from now on."""
-        return min(self._phase.rows, len(self._running) + len(self._waiting))
+        return min(self._rows, len(self._running) + len(self._waiting))
 
     def _leaving(self) -> Iterator[Row]:
         for slot in reversed(range(len(self._running))):
@@ -107,7 +113,7 @@ class _Desk:
         """Let rows of one rounded length join, as many as are read at once and fit; write their first token."""
         length = self._length(self._waiting[-1])
         together = 1 if self._alone else max(1, self._terms.reading_tokens // length)
-        most = min(self._phase.rows - len(self._running), together)
+        most = min(self._rows - len(self._running), together)
         rows = list[Row]()
         while self._waiting and len(rows) < most and self._length(self._waiting[-1]) == length:
             rows.append(self._waiting.pop())
