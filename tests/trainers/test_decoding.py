@@ -119,8 +119,10 @@ def test_in_half_precision_every_answer_is_what_plain_generate_writes_for_the_pr
 
 @pytest.mark.skipif(not _products_stand_alone(32, 576, 1536), reason="32 rows in bf16 are not computed apart here")
 def test_in_half_precision_many_wide_rows_are_not_written_at_once() -> None:
-    sizes = {"hidden_size": 576, "num_hidden_layers": 2, "num_attention_heads": 9, "intermediate_size": 1536}
-    model = _model(LlamaConfig(vocab_size=VOCABULARY, **sizes)).bfloat16()
+    config = LlamaConfig(
+        vocab_size=VOCABULARY, hidden_size=576, num_hidden_layers=2, num_attention_heads=9, intermediate_size=1536
+    )
+    model = _model(config).bfloat16()
     prompts = _prompts([5] * 64)
     assert [row.written for row in _written(model, prompts)] == [_plain(model, prompt) for prompt in prompts]
 
